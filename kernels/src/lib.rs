@@ -1,0 +1,17 @@
+//! Arithmetic, and the files it reads: from a GGUF on disk to the next token.
+//!
+//! The road through this crate, in the order a token takes it:
+//!
+//! ```text
+//! gguf ──> model ──> block, embed, norm, rope, matmul, attention, gate ──> logits ──> sample
+//!   └────> tokenizer, template (text in, bytes out)        yardstick (the f64 judge of it all)
+//! ```
+//!
+//! Every operation's result is defined to the last bit in `docs/arithmetic.md`; `x/reference.rs` is that
+//! definition in code, and every faster path must equal it. This crate knows no actors and no tokio.
+
+pub mod gguf;
+pub mod model;
+pub mod sample;
+pub mod template;
+pub mod tokenizer;
