@@ -1,0 +1,108 @@
+//! What a node and its engine child say to each other, over the child's standard input and output.
+//!
+//! A frame on the pipe is `length: u32 LE | kind: u8 | version: u8 | body: bincode`, `length` counting what
+//! follows it. Unknown kinds are skipped, a known kind of another version ends the conversation.
+
+use crate::generate::{Event, Failure, Tally, Work};
+use crate::ids::AttemptId;
+use serde::{Deserialize, Serialize};
+
+/// From the node to its engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToEngine {
+    /// Begin an attempt.
+    Start {
+        /// Which.
+        attempt: AttemptId,
+        /// What is to be done.
+        work: Box<Work>,
+    },
+    /// Stop an attempt; it is answered by `Closed` within one step. Unknown attempts are ignored.
+    Cancel {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Answer with `Alive`.
+    Probe {
+        /// Repeated in the answer.
+        number: u64,
+    },
+}
+
+/// From an engine to its node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromEngine {
+    /// The model is loaded and has computed its first token.
+    Ready(EngineFacts),
+    /// How an attempt goes.
+    Event {
+        /// Which.
+        attempt: AttemptId,
+        /// What happened.
+        event: Event,
+    },
+    /// An attempt is over: every choice has ended, or it failed, or it was cancelled.
+    Closed {
+        /// Which.
+        attempt: AttemptId,
+        /// What it amounted to.
+        tally: Tally,
+        /// Why it failed, if it did.
+        failure: Option<Failure>,
+    },
+    /// The answer to a probe.
+    Alive {
+        /// The probe's number.
+        number: u64,
+        /// How it is.
+        stats: EngineStats,
+    },
+    /// The model cannot be served; the engine exits after saying so.
+    Unfit {
+        /// Why: names the field of the file, or the bytes that are missing.
+        message: String,
+    },
+}
+
+/// What an engine is, once it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineFacts {
+    /// Tokens the model can see.
+    pub context: u32,
+    /// Sequences run at once.
+    pub sequences_max: u32,
+    /// Bytes the chat template adds to any conversation, at most.
+    pub overhead_fixed_bytes: u64,
+    /// And to each message.
+    pub overhead_turn_bytes: u64,
+    /// Bytes of weights in memory.
+    pub weight_bytes: u64,
+    /// KV pages in all.
+    pub pages: u32,
+    /// Bytes of one KV page.
+    pub page_bytes: u64,
+    /// What the bytes of an answer depend on besides the request: versions of arithmetic, tokenizer,
+    /// template and sampler.
+    pub class: String,
+}
+
+/// How an engine is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStats {
+    /// Sequences in the batch.
+    pub running: u32,
+    /// Sequences waiting for pages.
+    pub waiting: u32,
+    /// KV pages not in use.
+    pub pages_free: u32,
+    /// Steps taken since the start.
+    pub steps: u64,
+    /// Tokens sampled since the start.
+    pub tokens: u64,
+    /// Prompt tokens evaluated since the start.
+    pub prompt_tokens: u64,
+    /// Attempts cancelled since the start.
+    pub cancelled: u64,
+    /// The most steps any cancelled attempt still took part in after its cancel was read.
+    pub steps_after_cancel_max: u64,
+}

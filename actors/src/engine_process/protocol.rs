@@ -1,0 +1,119 @@
+//! What an `EngineProcess` hears and says.
+
+use crate::engine::frames::{FromEngine, ToEngine};
+use crate::generate::{Event, Failure, Work};
+use crate::ids::{AttemptId, NodeId, Passport, RequestId};
+use crate::receipt::Half;
+use crate::scheduler::protocol::WorkerReport;
+use crate::ticket::Claims;
+
+/// What may happen to the keeper of engines.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A model is to be served from now on: an engine is started for it.
+    Serve {
+        /// The model.
+        model: Passport,
+        /// What people call it.
+        name: String,
+        /// When it came to this machine, in seconds since the Unix epoch.
+        created_seconds: u64,
+    },
+    /// The doorkeeper lets work in.
+    Start {
+        /// What the ticket said.
+        claims: Box<Claims>,
+        /// What is to be done.
+        work: Box<Work>,
+    },
+    /// A session wants its attempt stopped and signed for. `peer` comes from the connection.
+    Cancel {
+        /// The peer.
+        peer: NodeId,
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// An engine says something.
+    Frame {
+        /// Which engine.
+        model: Passport,
+        /// Which life of it.
+        life: u64,
+        /// What it says.
+        frame: FromEngine,
+    },
+    /// An engine is gone, or could not be started.
+    Exited {
+        /// Which engine.
+        model: Passport,
+        /// Which life of it.
+        life: u64,
+        /// How it ended.
+        reason: String,
+    },
+    /// No more work is taken; what runs is finished.
+    Drain,
+}
+
+/// What the keeper of engines wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Start a child process for a model.
+    Spawn {
+        /// The model.
+        model: Passport,
+        /// The number of its life, rising by one.
+        life: u64,
+    },
+    /// End a child process now.
+    Kill {
+        /// The model.
+        model: Passport,
+        /// The life to end.
+        life: u64,
+    },
+    /// Say something to a child.
+    Write {
+        /// The model.
+        model: Passport,
+        /// The life it is meant for.
+        life: u64,
+        /// What to say.
+        frame: ToEngine,
+    },
+    /// A session hears how its attempt goes.
+    Event {
+        /// Its node.
+        client: NodeId,
+        /// Its request.
+        request: RequestId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// What happened.
+        event: Event,
+    },
+    /// A session's attempt is closed and signed for.
+    Closed {
+        /// Its node.
+        client: NodeId,
+        /// Its request.
+        request: RequestId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// The worker's half of the receipt.
+        half: Box<Half>,
+        /// Why it failed, if it did.
+        failure: Option<Failure>,
+    },
+    /// A session's attempt is lost.
+    Lost {
+        /// Its node.
+        client: NodeId,
+        /// Its request.
+        request: RequestId,
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The coordinator's scheduler is to know.
+    Report(WorkerReport),
+}

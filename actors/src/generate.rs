@@ -1,0 +1,247 @@
+//! The one request and the one stream of events that everything inside troop speaks.
+//!
+//! Every HTTP dialect is an adapter to [`Generate`] and from [`Event`]; every engine takes the one and
+//! gives the other. Positions make delivery exactly-once: token `position` of choice `choice` is the same
+//! token whoever computes it, so a stream is continued by anyone who knows the ids so far.
+
+use crate::ids::Passport;
+use serde::{Deserialize, Serialize};
+
+/// What a client wants generated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generate {
+    /// The model, by identity.
+    pub model: Passport,
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How to choose tokens.
+    pub sampling: Sampling,
+    /// How many independent continuations, 1 to [`CHOICES_MAX`].
+    pub choices: u32,
+    /// At most this many tokens for each choice; the model's context also limits them.
+    pub tokens_max: u32,
+    /// A choice ends before the first of these strings; at most [`STOPS_MAX`].
+    pub stop: Vec<String>,
+    /// Go on past the model's own end tokens.
+    pub ignore_end: bool,
+    /// Seconds since the Unix epoch, for chat templates that print the date.
+    pub now_seconds: u64,
+}
+
+/// What to continue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Prompt {
+    /// A conversation, rendered by the model's own chat template.
+    Chat(Vec<Turn>),
+    /// Text as it is; control tokens in it are not recognised.
+    Text(String),
+    /// Token ids as they are.
+    Tokens(Vec<u32>),
+}
+
+impl Prompt {
+    /// Bytes of text the client supplied, which bound its tokens; for ids, their number.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Prompt::Chat(turns) => turns
+                .iter()
+                .map(|turn| (turn.role.len() + turn.content.len()) as u64)
+                .sum(),
+            Prompt::Text(text) => text.len() as u64,
+            Prompt::Tokens(ids) => ids.len() as u64,
+        }
+    }
+
+    /// How many turns a template will wrap; 0 where none is applied.
+    pub fn turns(&self) -> u32 {
+        match self {
+            Prompt::Chat(turns) => turns.len() as u32,
+            Prompt::Text(_) | Prompt::Tokens(_) => 0,
+        }
+    }
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+/// How tokens are chosen; rule 9 of `kernels/docs/arithmetic.md`. Neutral values switch a step off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 takes the most likely token.
+    pub temperature: f32,
+    /// Keep the k most likely; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the smallest set with at least this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Keep tokens at least this likely relative to the first; 0 keeps all.
+    pub min_p: f32,
+    /// Divides positive and multiplies negative logits of tokens already seen; 1 is off.
+    pub repetition_penalty: f32,
+    /// Subtracted once per earlier occurrence; 0 is off.
+    pub frequency_penalty: f32,
+    /// Subtracted once if there was any; 0 is off.
+    pub presence_penalty: f32,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// With choice and position, the key of every draw.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Sampling {
+        Sampling {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+/// A request as a worker gets it: from the start, or to be taken up where another attempt left off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// What is wanted.
+    pub generate: Generate,
+    /// What earlier attempts already delivered, if any did.
+    pub resume: Option<Resume>,
+}
+
+/// Where to take up a stream: the prompt's ids and, for each choice, what the client already has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The prompt as the first attempt tokenized it.
+    pub prompt: Vec<u32>,
+    /// One for each choice, in order.
+    pub choices: Vec<ResumeChoice>,
+}
+
+/// One choice's state at the moment its attempt was lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeChoice {
+    /// The ids delivered so far; the next token has this length as its position.
+    pub ids: Vec<u32>,
+    /// Set if this choice had ended already; nothing more is generated for it.
+    pub finish: Option<Finish>,
+}
+
+/// What a worker says while it works. Counting starts at 0; each choice has its own positions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The prompt's ids, before the first token, once per attempt.
+    Started {
+        /// As tokenized by the worker, or as given in [`Resume`].
+        prompt: Vec<u32>,
+    },
+    /// Still waiting or prefilling; also said at least once a second while there is nothing else to say.
+    Progress {
+        /// Prompt tokens evaluated.
+        done: u32,
+        /// Of this many.
+        total: u32,
+    },
+    /// The next token of a choice.
+    Token {
+        /// Which choice.
+        choice: u32,
+        /// Its place in the choice's output.
+        position: u32,
+        /// The token.
+        id: u32,
+        /// What it adds to the text; may end inside a character. Empty for a control token.
+        bytes: Vec<u8>,
+    },
+    /// A choice has ended.
+    Ended {
+        /// Which choice.
+        choice: u32,
+        /// How many tokens it has.
+        tokens: u32,
+        /// Why it ended.
+        finish: Finish,
+    },
+}
+
+/// Why a choice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finish {
+    /// The model ended its turn, or a stop string was met.
+    Stop,
+    /// `tokens_max` or the model's context was reached.
+    Length,
+    /// The client hung up.
+    Cancelled,
+}
+
+/// Why an attempt failed for good: another worker would fail on it just the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Failure {
+    /// The prompt leaves no room in the model's context.
+    #[error("the prompt has {prompt} tokens, the model's context is {context}")]
+    ContextLength {
+        /// Tokens of the prompt.
+        prompt: u32,
+        /// Tokens the model can see.
+        context: u32,
+    },
+    /// The prompt is empty after tokenizing.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// A conversation was sent to a model that has no chat template.
+    #[error("the model has no chat template")]
+    NoTemplate,
+    /// The template refused the conversation, or cost more than it may.
+    #[error("the chat template refused the messages: {message}")]
+    Template {
+        /// What it said.
+        message: String,
+    },
+    /// A field is outside what the engine accepts.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// The field of the request.
+        field: String,
+        /// What is wrong with it, and the limit.
+        message: String,
+    },
+    /// The arithmetic left the finite numbers.
+    #[error("{operation} of layer {layer} gave a number that is not finite")]
+    NonFinite {
+        /// Layer, from 0.
+        layer: u32,
+        /// Operation by name.
+        operation: String,
+    },
+    /// The client hung up.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What an attempt amounted to: what both sides sign, and what is paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Tokens of the prompt, counted once per request.
+    pub prompt_tokens: u32,
+    /// Tokens of all choices, those of earlier attempts included.
+    pub completion_tokens: u32,
+    /// [`crate::receipt::transcript`] of the ids.
+    pub transcript: crate::ids::Digest,
+}
+
+/// Choices of one request, at most: each is a sequence of its own in the engine.
+pub const CHOICES_MAX: u32 = 16;
+/// Stop strings of one request, at most; the number OpenAI's API allows.
+pub const STOPS_MAX: usize = 4;
+/// Bytes of one stop string, at most: what is held back from a stream is bounded by it.
+pub const STOP_BYTES_MAX: usize = 256;

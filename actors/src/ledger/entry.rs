@@ -1,0 +1,84 @@
+//! One line of the books, and the chain that ties it to every line before it.
+
+use crate::contract::Time;
+use crate::ids::{Digest, HoldId, MemberId, NodeId, RequestId};
+use crate::price::Micros;
+use serde::{Deserialize, Serialize};
+
+/// Entries that become durable together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The batch's number, rising by one.
+    pub number: u64,
+    /// In order.
+    pub entries: Vec<Entry>,
+}
+
+/// One fact, where it stands in the chain, and when it was entered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its place, from 1, without gaps.
+    pub sequence: u64,
+    /// Strictly later than the entry before it (L17).
+    pub at: Time,
+    /// The hash of the entry before it (L18).
+    pub previous: Digest,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What can happen to credits. Each fact is both sides of the movement: half of one cannot exist.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Fact {
+    /// Credits are made: from the mint to a member.
+    Grant {
+        /// The grant's own id.
+        id: [u8; 16],
+        /// Who gets them.
+        member: MemberId,
+        /// A name for listings.
+        name: String,
+        /// How much.
+        amount: Micros,
+    },
+    /// Credits are set aside. Zero where payer and payee are the same member.
+    Hold {
+        /// The hold.
+        hold: HoldId,
+        /// The request it is for.
+        request: RequestId,
+        /// Who pays.
+        payer: MemberId,
+        /// Who will be paid.
+        payee: MemberId,
+        /// Whose signature the receipt must bear.
+        client: NodeId,
+        /// How much is set aside.
+        amount: Micros,
+        /// The price table, by hash.
+        prices: Digest,
+        /// When it is released by itself.
+        expires: Time,
+    },
+    /// A request could not be paid for. Its id never succeeds later (L10).
+    Refused {
+        /// The hold that was not made.
+        hold: HoldId,
+        /// What it would have taken.
+        needed: Micros,
+    },
+    /// A hold is resolved: `amount` goes to the payee, the rest back to the payer.
+    Post {
+        /// The hold.
+        hold: HoldId,
+        /// What was paid.
+        amount: Micros,
+        /// The receipt's digest.
+        receipt: Digest,
+    },
+    /// A hold's time is over: all of it goes back to the payer.
+    Expire {
+        /// The hold.
+        hold: HoldId,
+    },
+}

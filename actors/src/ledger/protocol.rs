@@ -1,0 +1,90 @@
+//! What a `Ledger` hears and says.
+
+use crate::ids::{HoldId, MemberId, NodeId, RequestId};
+use crate::outbox::protocol::ParcelId;
+use crate::price::Micros;
+use crate::receipt::Signed;
+use crate::scheduler::protocol::{HoldOrder, Refusal};
+use serde::{Deserialize, Serialize};
+
+/// What may happen to the books.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// New credits for a member; the same id twice is one grant.
+    Grant {
+        /// Chosen by whoever grants, and kept.
+        id: [u8; 16],
+        /// Who gets them.
+        member: MemberId,
+        /// A name for listings; empty leaves the one that is there.
+        name: String,
+        /// How much.
+        amount: Micros,
+    },
+    /// Credits are to be set aside for a request; the same order twice is one hold.
+    Hold(HoldOrder),
+    /// A receipt to be paid; the same receipt twice is one payment.
+    Settle {
+        /// The node whose outbox delivers it, which gets the answer.
+        from: NodeId,
+        /// The parcel it came in.
+        parcel: ParcelId,
+        /// The receipt.
+        receipt: Box<Signed>,
+    },
+    /// The store has written everything up to and including this batch, durably.
+    Persisted {
+        /// The batch's number.
+        batch: u64,
+    },
+    /// The store could not write; what was in flight may or may not be there. The actor restarts from disk.
+    PersistFailed {
+        /// What the disk said.
+        message: String,
+    },
+}
+
+/// The answer to a delivered receipt. All but `Later` are final: the parcel is done with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Paid now, or paid before by the same receipt.
+    Settled {
+        /// µc moved.
+        amount: Micros,
+    },
+    /// Never payable: not signed by both, another price table, an unknown hold, an ended one.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the books want done. Answers leave only after what they say is durable (L21).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Entries to be written as one commit, in order.
+    Persist(super::Batch),
+    /// The scheduler's order is carried out.
+    Held {
+        /// The request.
+        request: RequestId,
+        /// Its hold.
+        hold: HoldId,
+    },
+    /// The scheduler's order is refused.
+    NotHeld {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The outbox's parcel is answered.
+    Answer {
+        /// The node whose outbox sent it.
+        to: NodeId,
+        /// Which parcel.
+        parcel: ParcelId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}

@@ -1,0 +1,60 @@
+//! What an `Outbox` hears and says.
+
+use crate::ids::{AttemptId, NodeId};
+use crate::ledger::protocol::Outcome;
+use crate::receipt::Signed;
+use serde::{Deserialize, Serialize};
+
+/// A parcel is named by the attempt its receipt is for: the same receipt is the same parcel.
+pub type ParcelId = AttemptId;
+
+/// Something owed to another node until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parcel {
+    /// Which.
+    pub id: ParcelId,
+    /// The coordinator it goes to.
+    pub to: NodeId,
+    /// What it holds.
+    pub receipt: Signed,
+}
+
+/// What may happen to an outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A session hands in a receipt.
+    Post(Box<Parcel>),
+    /// The store has written everything up to and including this write, durably.
+    Persisted {
+        /// The write's number.
+        write: u64,
+    },
+    /// The store could not write; the actor restarts from disk.
+    PersistFailed {
+        /// What the disk said.
+        message: String,
+    },
+    /// The other side has answered for good.
+    Answered {
+        /// Which parcel.
+        parcel: ParcelId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+}
+
+/// What an outbox wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// To be written as one commit.
+    Persist {
+        /// The write's number, rising by one.
+        write: u64,
+        /// Parcels to keep.
+        keep: Vec<Parcel>,
+        /// Parcels to forget.
+        forget: Vec<ParcelId>,
+    },
+    /// To be delivered, again and again until answered.
+    Deliver(Box<Parcel>),
+}

@@ -1,0 +1,46 @@
+//! The leaves: everything outside a node that its actors touch, as small traits.
+//!
+//! A shell gets these in its arguments. The running program implements them over sockets, disks and clocks;
+//! tests and the simulator implement them over memory. Nothing else may touch the outside.
+
+use crate::contract::Time;
+use crate::ids::NodeId;
+use crate::routing::Message;
+
+/// Where shells read the time.
+pub trait Clock: Send + Sync + 'static {
+    /// Now. Never goes backwards within one life of a process.
+    fn now(&self) -> Time;
+}
+
+/// Where randomness comes from: seeds, request ids, keys.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills `bytes` with unpredictable bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// How a message reaches another node. The network's and the simulator's implementations carry the very
+/// messages that the in-process one hands over.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends one ordered message to `to`; casts on one pair of nodes keep their order. It may be lost, and
+    /// then the cores' own deadlines notice. An error means that it was certainly not sent.
+    fn cast(&self, to: NodeId, message: Message) -> Result<(), Unreachable>;
+}
+
+/// There is no way to that node now. Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node {node} cannot be reached")]
+pub struct Unreachable {
+    /// The node.
+    pub node: NodeId,
+}
+
+/// The transport of a node that knows no other: it reaches nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+impl Transport for Alone {
+    fn cast(&self, to: NodeId, _message: Message) -> Result<(), Unreachable> {
+        Err(Unreachable { node: to })
+    }
+}

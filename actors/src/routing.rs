@@ -1,0 +1,416 @@
+//! The one wiring: whose input an effect becomes.
+//!
+//! A core's effect is either a letter to another actor, here or on another node, or a call of a port. This
+//! file says which, purely; the shells and the simulator both ask it. An effect that is new does not compile
+//! until it is routed here and its port is handled in both.
+
+use crate::engine::frames::ToEngine;
+use crate::ids::{NodeId, Passport, RequestId};
+use crate::keyring::protocol::KeyError;
+use crate::ledger::Batch;
+use crate::outbox::protocol::{Parcel, ParcelId};
+use crate::session::protocol::Delivery;
+use crate::{
+    doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session, ticket_issuer,
+};
+
+/// What a node knows of its place among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wiring {
+    /// This node.
+    pub me: NodeId,
+    /// The coordinator it belongs to; itself if it is one.
+    pub coordinator: NodeId,
+}
+
+/// An input, addressed to one actor of a node. Who sent it comes from the connection that carried it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// To the session of a request.
+    Session(RequestId, session::protocol::Input),
+    /// To the scheduler.
+    Scheduler(scheduler::protocol::Input),
+    /// To the ledger.
+    Ledger(ledger::protocol::Input),
+    /// To the ticket issuer.
+    TicketIssuer(ticket_issuer::protocol::Input),
+    /// To the doorkeeper.
+    Doorkeeper(doorkeeper::protocol::Input),
+    /// To the keeper of engines.
+    EngineProcess(engine_process::protocol::Input),
+    /// To the outbox.
+    Outbox(outbox::protocol::Input),
+}
+
+/// What becomes of an effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Out<P> {
+    /// A message for an actor of node `to`, which may be this one.
+    Letter {
+        /// The node.
+        to: NodeId,
+        /// What its actor gets.
+        message: Message,
+    },
+    /// A call of a leaf port.
+    Port(P),
+}
+
+/// An effect that this file knows the way of.
+pub trait Routed {
+    /// The leaf calls its actor makes.
+    type Port;
+
+    /// Where it goes.
+    fn route(self, wiring: &Wiring) -> Out<Self::Port>;
+}
+
+/// An actor that touches nothing outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPort {}
+
+/// What a session does to the outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionPort {
+    /// Something for the client.
+    Deliver(Delivery),
+    /// The session is over.
+    Close,
+}
+
+/// What a ledger does to the outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LedgerPort {
+    /// One durable commit, answered by `Persisted` or `PersistFailed`.
+    Persist(Batch),
+}
+
+/// What an outbox does to the outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OutboxPort {
+    /// One durable commit, answered by `Persisted` or `PersistFailed`.
+    Persist {
+        /// The write's number.
+        write: u64,
+        /// Parcels to keep.
+        keep: Vec<Parcel>,
+        /// Parcels to forget.
+        forget: Vec<ParcelId>,
+    },
+}
+
+/// What a keyring does to the outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyringPort {
+    /// One durable commit, answered by `Persisted` or `PersistFailed`.
+    Persist {
+        /// The write's number.
+        write: u64,
+        /// Keys to keep.
+        keep: Vec<keyring::protocol::KeyRecord>,
+        /// Keys to forget.
+        forget: Vec<crate::ids::Digest>,
+    },
+    /// The answer to a call.
+    Answer {
+        /// Who waits.
+        call: u64,
+        /// What came of it.
+        outcome: Result<(), KeyError>,
+    },
+}
+
+/// What the keeper of engines does to the outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EnginePort {
+    /// Start a child process.
+    Spawn {
+        /// For this model.
+        model: Passport,
+        /// The number of its life.
+        life: u64,
+    },
+    /// End a child process.
+    Kill {
+        /// The model.
+        model: Passport,
+        /// The life to end.
+        life: u64,
+    },
+    /// Write a frame to a child.
+    Write {
+        /// The model.
+        model: Passport,
+        /// The life it is meant for.
+        life: u64,
+        /// The frame.
+        frame: ToEngine,
+    },
+}
+
+fn letter<P>(to: NodeId, message: Message) -> Out<P> {
+    Out::Letter { to, message }
+}
+
+impl Routed for session::protocol::Effect {
+    type Port = SessionPort;
+
+    fn route(self, wiring: &Wiring) -> Out<SessionPort> {
+        use session::protocol::Effect;
+        match self {
+            Effect::Admit(admit) => letter(
+                wiring.coordinator,
+                Message::Scheduler(scheduler::protocol::Input::Admit(admit)),
+            ),
+            Effect::Finished { request } => letter(
+                wiring.coordinator,
+                Message::Scheduler(scheduler::protocol::Input::Finished { request }),
+            ),
+            Effect::Knock {
+                worker,
+                request,
+                attempt,
+                ticket,
+                work,
+            } => {
+                let peer = wiring.me;
+                letter(
+                    worker,
+                    Message::Doorkeeper(doorkeeper::protocol::Input::Knock {
+                        peer,
+                        request,
+                        attempt,
+                        ticket,
+                        work,
+                    }),
+                )
+            }
+            Effect::Cancel { worker, attempt } => {
+                let peer = wiring.me;
+                letter(
+                    worker,
+                    Message::EngineProcess(engine_process::protocol::Input::Cancel {
+                        peer,
+                        attempt,
+                    }),
+                )
+            }
+            Effect::Post(parcel) => letter(
+                wiring.me,
+                Message::Outbox(outbox::protocol::Input::Post(parcel)),
+            ),
+            Effect::Deliver(delivery) => Out::Port(SessionPort::Deliver(delivery)),
+            Effect::Close => Out::Port(SessionPort::Close),
+        }
+    }
+}
+
+impl Routed for scheduler::protocol::Effect {
+    type Port = NoPort;
+
+    fn route(self, wiring: &Wiring) -> Out<NoPort> {
+        use scheduler::protocol::Effect;
+        match self {
+            Effect::Hold(order) => letter(
+                wiring.me,
+                Message::Ledger(ledger::protocol::Input::Hold(order)),
+            ),
+            Effect::Issue(issue) => letter(
+                wiring.me,
+                Message::TicketIssuer(ticket_issuer::protocol::Input::Issue(Box::new(issue))),
+            ),
+            Effect::Queued {
+                client,
+                request,
+                ahead,
+            } => letter(
+                client,
+                Message::Session(request, session::protocol::Input::Queued { ahead }),
+            ),
+            Effect::Refuse {
+                client,
+                request,
+                number,
+                refusal,
+            } => letter(
+                client,
+                Message::Session(
+                    request,
+                    session::protocol::Input::Refused { number, refusal },
+                ),
+            ),
+        }
+    }
+}
+
+impl Routed for ledger::protocol::Effect {
+    type Port = LedgerPort;
+
+    fn route(self, wiring: &Wiring) -> Out<LedgerPort> {
+        use ledger::protocol::Effect;
+        match self {
+            Effect::Persist(batch) => Out::Port(LedgerPort::Persist(batch)),
+            Effect::Held { request, hold } => letter(
+                wiring.me,
+                Message::Scheduler(scheduler::protocol::Input::Held { request, hold }),
+            ),
+            Effect::NotHeld { request, refusal } => letter(
+                wiring.me,
+                Message::Scheduler(scheduler::protocol::Input::NotHeld { request, refusal }),
+            ),
+            Effect::Answer {
+                to,
+                parcel,
+                outcome,
+            } => letter(
+                to,
+                Message::Outbox(outbox::protocol::Input::Answered { parcel, outcome }),
+            ),
+        }
+    }
+}
+
+impl Routed for ticket_issuer::protocol::Effect {
+    type Port = NoPort;
+
+    fn route(self, _wiring: &Wiring) -> Out<NoPort> {
+        use ticket_issuer::protocol::Effect;
+        match self {
+            Effect::Granted {
+                client,
+                request,
+                grant,
+            } => letter(
+                client,
+                Message::Session(request, session::protocol::Input::Granted(grant)),
+            ),
+        }
+    }
+}
+
+impl Routed for doorkeeper::protocol::Effect {
+    type Port = NoPort;
+
+    fn route(self, wiring: &Wiring) -> Out<NoPort> {
+        use doorkeeper::protocol::Effect;
+        match self {
+            Effect::Admit { claims, work } => letter(
+                wiring.me,
+                Message::EngineProcess(engine_process::protocol::Input::Start { claims, work }),
+            ),
+            Effect::Turn {
+                peer,
+                request,
+                attempt,
+                reason,
+            } => letter(
+                peer,
+                Message::Session(
+                    request,
+                    session::protocol::Input::Turned { attempt, reason },
+                ),
+            ),
+        }
+    }
+}
+
+impl Routed for engine_process::protocol::Effect {
+    type Port = EnginePort;
+
+    fn route(self, wiring: &Wiring) -> Out<EnginePort> {
+        use engine_process::protocol::Effect;
+        use session::protocol::Input;
+        match self {
+            Effect::Spawn { model, life } => Out::Port(EnginePort::Spawn { model, life }),
+            Effect::Kill { model, life } => Out::Port(EnginePort::Kill { model, life }),
+            Effect::Write { model, life, frame } => {
+                Out::Port(EnginePort::Write { model, life, frame })
+            }
+            Effect::Event {
+                client,
+                request,
+                attempt,
+                event,
+            } => letter(
+                client,
+                Message::Session(request, Input::Event { attempt, event }),
+            ),
+            Effect::Closed {
+                client,
+                request,
+                attempt,
+                half,
+                failure,
+            } => letter(
+                client,
+                Message::Session(
+                    request,
+                    Input::Closed {
+                        attempt,
+                        half,
+                        failure,
+                    },
+                ),
+            ),
+            Effect::Lost {
+                client,
+                request,
+                attempt,
+            } => letter(client, Message::Session(request, Input::Lost { attempt })),
+            Effect::Report(report) => letter(
+                wiring.coordinator,
+                Message::Scheduler(scheduler::protocol::Input::Report(report)),
+            ),
+        }
+    }
+}
+
+impl Routed for outbox::protocol::Effect {
+    type Port = OutboxPort;
+
+    fn route(self, wiring: &Wiring) -> Out<OutboxPort> {
+        use outbox::protocol::Effect;
+        match self {
+            Effect::Persist {
+                write,
+                keep,
+                forget,
+            } => Out::Port(OutboxPort::Persist {
+                write,
+                keep,
+                forget,
+            }),
+            Effect::Deliver(parcel) => {
+                let Parcel { id, to, receipt } = *parcel;
+                letter(
+                    to,
+                    Message::Ledger(ledger::protocol::Input::Settle {
+                        from: wiring.me,
+                        parcel: id,
+                        receipt: Box::new(receipt),
+                    }),
+                )
+            }
+        }
+    }
+}
+
+impl Routed for keyring::protocol::Effect {
+    type Port = KeyringPort;
+
+    fn route(self, _wiring: &Wiring) -> Out<KeyringPort> {
+        use keyring::protocol::Effect;
+        match self {
+            Effect::Persist {
+                write,
+                keep,
+                forget,
+            } => Out::Port(KeyringPort::Persist {
+                write,
+                keep,
+                forget,
+            }),
+            Effect::Answer { call, outcome } => Out::Port(KeyringPort::Answer { call, outcome }),
+        }
+    }
+}

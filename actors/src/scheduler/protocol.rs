@@ -1,0 +1,192 @@
+//! What a `Scheduler` hears and says.
+
+use crate::generate::CHOICES_MAX;
+use crate::ids::{HoldId, MemberId, NodeId, Passport, RequestId};
+use crate::price::Micros;
+use crate::ticket::Claims;
+use serde::{Deserialize, Serialize};
+
+/// What may happen to a scheduler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// A session wants a worker. Said again until answered; the same request and number is one request.
+    Admit(Admit),
+    /// The ledger has set the credits aside.
+    Held {
+        /// For which request.
+        request: RequestId,
+        /// The hold.
+        hold: HoldId,
+    },
+    /// The ledger has not.
+    NotHeld {
+        /// For which request.
+        request: RequestId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The session is over and its place is free. May arrive twice or never.
+    Finished {
+        /// Which request.
+        request: RequestId,
+    },
+    /// A worker's own account of itself, on change and every [`REPORT_EVERY_MS`].
+    Report(WorkerReport),
+}
+
+/// A request for a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admit {
+    /// The request.
+    pub request: RequestId,
+    /// The number of the attempt wanted, from 0.
+    pub number: u32,
+    /// The node where the session is, which the ticket will name.
+    pub client: NodeId,
+    /// Who pays.
+    pub payer: MemberId,
+    /// For which model.
+    pub model: Passport,
+    /// Bytes of text in the prompt, before any template.
+    pub prompt_bytes: u64,
+    /// Messages a template will wrap.
+    pub turns: u32,
+    /// Tokens wanted for each choice, at most.
+    pub tokens_max: u32,
+    /// Choices, 1 to [`CHOICES_MAX`].
+    pub choices: u32,
+    /// A worker that failed this request already and is not to be tried first again.
+    pub avoid: Option<NodeId>,
+}
+
+/// A worker's account of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// Who reports.
+    pub worker: NodeId,
+    /// Whose machine it is: who is paid.
+    pub owner: MemberId,
+    /// What it can serve now; empty while no engine is ready.
+    pub models: Vec<ModelReport>,
+    /// Requests it is serving, so that a scheduler without memory can rebuild its view.
+    pub running: Vec<RequestId>,
+}
+
+/// One model a worker can serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelReport {
+    /// Its identity.
+    pub model: Passport,
+    /// What people call it.
+    pub name: String,
+    /// Tokens it can see.
+    pub context: u32,
+    /// Sequences the engine runs at once; each choice of a request is one.
+    pub sequences_max: u32,
+    /// Bytes its chat template adds to any conversation, at most.
+    pub overhead_fixed_bytes: u64,
+    /// And to each message.
+    pub overhead_turn_bytes: u64,
+    /// Seconds since the Unix epoch when it came to this worker, for listings.
+    pub created_seconds: u64,
+}
+
+/// Why a request is not admitted. The request has changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Too many wait already.
+    #[error("busy: {waiting} requests are waiting, try again in {retry_after_ms} ms")]
+    Busy {
+        /// How many wait.
+        waiting: u32,
+        /// When it may be worth asking again.
+        retry_after_ms: u64,
+    },
+    /// The payer's available balance does not cover the most it could cost.
+    #[error("not enough credits: {needed} µc are needed, {available} µc are available")]
+    Credits {
+        /// µc.
+        needed: Micros,
+        /// µc.
+        available: Micros,
+    },
+    /// No worker serves this model.
+    #[error("no worker serves this model")]
+    NoWorker,
+    /// A field is outside its limits.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Which.
+        field: String,
+        /// What the limit is.
+        message: String,
+    },
+    /// The request was settled or released already.
+    #[error("this request is over")]
+    Over,
+    /// The coordinator cannot write its books; nothing is admitted until it can.
+    #[error("the ledger cannot be written")]
+    LedgerUnavailable,
+}
+
+/// What a scheduler wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// The ledger is to set credits aside.
+    Hold(HoldOrder),
+    /// The issuer is to sign a ticket and send it to the session.
+    Issue(Issue),
+    /// The session is to be told where it stands in the queue.
+    Queued {
+        /// The session's node.
+        client: NodeId,
+        /// The request.
+        request: RequestId,
+        /// How many are before it.
+        ahead: u32,
+    },
+    /// The session is to be told no.
+    Refuse {
+        /// The session's node.
+        client: NodeId,
+        /// The request.
+        request: RequestId,
+        /// The attempt that was asked for.
+        number: u32,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// What is to be set aside for a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldOrder {
+    /// The request; the hold's id follows from it.
+    pub request: RequestId,
+    /// Who pays.
+    pub payer: MemberId,
+    /// Who is paid, as far as is known: work for one's own member moves nothing, and holds nothing.
+    pub payee: MemberId,
+    /// Who receives the tokens, and whose signature the receipt must bear.
+    pub client: NodeId,
+    /// Prompt tokens to be paid for, at most.
+    pub prompt_tokens_max: u64,
+    /// Completion tokens to be paid for, at most.
+    pub completion_tokens_max: u64,
+    /// Milliseconds until the hold is released by itself.
+    pub term_ms: u64,
+}
+
+/// A ticket to be signed; times and the issuer are filled in by the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// The session's node, which gets it.
+    pub client: NodeId,
+    /// The claims, with `issued_at` and `expires_at` still 0 and `issuer` the scheduler's own node.
+    pub claims: Claims,
+}
+
+/// How often a worker reports when nothing changes.
+pub const REPORT_EVERY_MS: u64 = 10_000;
+
+const _: () = assert!(CHOICES_MAX >= 1);
