@@ -1,0 +1,216 @@
+//! Tokens that are recognised in text as a whole, before it is cut into words.
+//!
+//! Control tokens are looked for in trusted text only; tokens a model's makers added by hand
+//! ("user-defined") everywhere, as the model was trained so. Where two overlap the longer wins, then the
+//! lower id, then the earlier: that is llama.cpp's order.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::gguf::{Gguf, GgufError};
+
+pub(super) struct Specials {
+    /// Whether a token is a control token, by id.
+    control: Vec<bool>,
+    ends: Vec<u32>,
+    /// Tokens to look for, by their first byte.
+    by_first: BTreeMap<u8, Vec<Candidate>>,
+}
+
+struct Candidate {
+    text: String,
+    id: u32,
+    /// Only in trusted text.
+    control: bool,
+}
+
+/// A token found in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) start: usize,
+    pub(super) length: usize,
+    pub(super) id: u32,
+}
+
+/// The token types of the file, one per token, or none where it has none.
+pub(super) fn types(gguf: &Gguf<'_>) -> Result<Box<dyn Iterator<Item = i32>>, GgufError> {
+    if !gguf.has(TYPES) {
+        return Ok(Box::new(std::iter::empty()));
+    }
+    Ok(Box::new(gguf.i32s(TYPES)?.collect::<Vec<_>>().into_iter()))
+}
+
+/// Whether a token's text is what it says, not spelt in the vocabulary's alphabet.
+pub(super) fn is_literal(kind: i32) -> bool {
+    matches!(kind, CONTROL | UNKNOWN | USER_DEFINED)
+}
+
+impl Specials {
+    pub(super) fn load(gguf: &Gguf<'_>) -> Result<Specials, GgufError> {
+        let tokens = gguf.strings("tokenizer.ggml.tokens")?;
+        let count = tokens.len();
+        let mut types = types(gguf)?;
+        let mut specials = Specials {
+            control: vec![false; count],
+            ends: Vec::new(),
+            by_first: BTreeMap::new(),
+        };
+        for (id, text) in (0_u32..).zip(tokens) {
+            let kind = types.next().unwrap_or(NORMAL);
+            let control = matches!(kind, CONTROL | UNKNOWN);
+            specials.control[id as usize] = kind == CONTROL;
+            if kind == CONTROL && ENDS.contains(&text) {
+                specials.ends.push(id);
+            }
+            if let Some(first) = text.bytes().next()
+                && is_literal(kind)
+            {
+                let candidate = Candidate {
+                    text: text.to_owned(),
+                    id,
+                    control,
+                };
+                specials.by_first.entry(first).or_default().push(candidate);
+            }
+        }
+        for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {
+            let id = gguf.u32(&format!("tokenizer.ggml.{key}")).ok();
+            if let Some(id) = id.filter(|id| (*id as usize) < count) {
+                specials.ends.push(id);
+                // Whatever its type says: a token that ends the text is not part of it.
+                specials.control[id as usize] = true;
+            }
+        }
+        specials.ends.sort_unstable();
+        specials.ends.dedup();
+        Ok(specials)
+    }
+
+    pub(super) fn control(&self, id: u32) -> bool {
+        self.control.get(id as usize).copied().unwrap_or(false)
+    }
+
+    pub(super) fn is_end(&self, id: u32) -> bool {
+        self.ends.binary_search(&id).is_ok()
+    }
+
+    pub(super) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// All tokens to be taken whole, in the order of the text, none overlapping another.
+    pub(super) fn find(&self, text: &str, trusted: &[Range<usize>]) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut run = 0;
+        for (start, byte) in text.bytes().enumerate() {
+            while trusted.get(run).is_some_and(|range| range.end <= start) {
+                run += 1;
+            }
+            let Some(candidates) = self.by_first.get(&byte) else {
+                continue;
+            };
+            for candidate in candidates {
+                let length = candidate.text.len();
+                let allowed = !candidate.control
+                    || trusted
+                        .get(run)
+                        .is_some_and(|range| range.start <= start && start + length <= range.end);
+                if allowed && text.as_bytes()[start..].starts_with(candidate.text.as_bytes()) {
+                    found.push(Found {
+                        start,
+                        length,
+                        id: candidate.id,
+                    });
+                }
+            }
+        }
+        without_overlaps(found)
+    }
+}
+
+/// Keeps the longest, then the lowest id, then the first, of tokens that overlap.
+fn without_overlaps(mut found: Vec<Found>) -> Vec<Found> {
+    found.sort_unstable_by_key(|one| (std::cmp::Reverse(one.length), one.id, one.start));
+    // Keyed by start; those kept never overlap.
+    let mut kept: BTreeMap<usize, Found> = BTreeMap::new();
+    for one in found {
+        let before = kept.range(..one.start + one.length).next_back();
+        if before.is_none_or(|(_, other)| other.start + other.length <= one.start) {
+            kept.insert(one.start, one);
+        }
+    }
+    kept.into_values().collect()
+}
+
+const TYPES: &str = "tokenizer.ggml.token_type";
+pub(super) const NORMAL: i32 = 1;
+const UNKNOWN: i32 = 2;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+
+/// Control tokens that end a turn in some family of models, though its files name only one of them.
+const ENDS: [&str; 10] = [
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|end|>",
+    "<|return|>",
+    "<end_of_turn>",
+    "<EOT>",
+    "</s>",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn specials(tokens: &[(&str, bool)]) -> Specials {
+        let mut specials = Specials {
+            control: tokens.iter().map(|token| token.1).collect(),
+            ends: Vec::new(),
+            by_first: BTreeMap::new(),
+        };
+        for (id, (text, control)) in (0..).zip(tokens) {
+            let candidate = Candidate {
+                text: (*text).to_owned(),
+                id,
+                control: *control,
+            };
+            specials
+                .by_first
+                .entry(text.as_bytes()[0])
+                .or_default()
+                .push(candidate);
+        }
+        specials
+    }
+
+    fn ids(found: &[Found]) -> Vec<(usize, u32)> {
+        found.iter().map(|one| (one.start, one.id)).collect()
+    }
+
+    #[test]
+    fn the_longest_of_overlapping_tokens_wins() {
+        let specials = specials(&[("aa", true), ("aaa", true), ("ab", true)]);
+
+        assert_eq!(ids(&specials.find("aaab", &[0..4])), [(0, 1)]);
+        assert_eq!(ids(&specials.find("aaaaab", &[0..6])), [(0, 1), (3, 0)]);
+        assert_eq!(ids(&specials.find("xab", &[0..3])), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_control_token_is_found_only_wholly_inside_trusted_text() {
+        let specials = specials(&[("<e>", true), ("<u>", false)]);
+        let text = "<e><u><e><u>";
+
+        assert_eq!(ids(&specials.find(text, &[])), [(3, 1), (9, 1)]);
+        assert_eq!(ids(&specials.find(text, &[0..3])), [(0, 0), (3, 1), (9, 1)]);
+        assert_eq!(ids(&specials.find(text, &[0..2, 7..12])), [(3, 1), (9, 1)]);
+        assert_eq!(
+            ids(&specials.find(text, &[0..1, 6..9])),
+            [(3, 1), (6, 0), (9, 1)]
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! The real model and what llama.cpp makes of text with it.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part"
+)]
+
+use std::fs;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub struct TextGolden {
+    pub model_sha256: String,
+    pub chat_template: String,
+    pub prompts: Vec<Prompt>,
+    pub chat: Vec<Chat>,
+}
+
+#[derive(Deserialize)]
+pub struct Prompt {
+    pub name: String,
+    pub text: String,
+    pub ids_plain: Vec<u32>,
+    pub ids_add_special: Vec<u32>,
+    pub ids_parse_special: Vec<u32>,
+    pub ids_add_parse: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+pub struct Chat {
+    pub messages: serde_json::Value,
+    pub prompt: String,
+    pub ids: Vec<u32>,
+}
+
+pub fn golden() -> TextGolden {
+    serde_json::from_str(include_str!("../golden/smollm2-text.json")).unwrap()
+}
+
+pub fn model() -> Vec<u8> {
+    let path = std::env::var("TROOP_TEST_MODEL").expect(
+        "TROOP_TEST_MODEL must name SmolLM2-135M-Instruct.Q4_1.gguf; `just test-model` fetches it",
+    );
+    fs::read(path).unwrap()
+}

@@ -1,0 +1,129 @@
+//! Text of the real model against what llama.cpp makes of it.
+
+#[path = "support/text.rs"]
+mod support;
+
+use troop_kernels::gguf::Gguf;
+use troop_kernels::tokenizer::{Origin, Segment, Specials, Tokenizer};
+
+#[test]
+fn token_ids_are_those_of_llama_cpp_in_every_mode() {
+    let (file, golden) = (support::model(), support::golden());
+    let gguf = Gguf::parse(&file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+
+    for prompt in &golden.prompts {
+        let modes = [
+            (Specials::Text, false, &prompt.ids_plain),
+            (Specials::Text, true, &prompt.ids_add_special),
+            (Specials::Parse, false, &prompt.ids_parse_special),
+            (Specials::Parse, true, &prompt.ids_add_parse),
+        ];
+        for (specials, add, expected) in modes {
+            let ids = tokenizer.encode(&prompt.text, specials, add).unwrap();
+            assert_eq!(&ids, expected, "{}, {specials:?}, add {add}", prompt.name);
+            let bytes: Vec<u8> = ids
+                .iter()
+                .flat_map(|id| tokenizer.name(*id))
+                .copied()
+                .collect();
+            assert_eq!(
+                String::from_utf8_lossy(&bytes),
+                prompt.text,
+                "{}",
+                prompt.name
+            );
+        }
+    }
+    assert_eq!(golden.prompts.len(), 21);
+}
+
+#[test]
+fn control_tokens_of_a_user_stay_text_and_borders_still_merge() {
+    let file = support::model();
+    let gguf = Gguf::parse(&file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let run = |text: &str, from| Segment {
+        text: text.into(),
+        from,
+    };
+
+    let ids = tokenizer
+        .encode_segments(
+            &[
+                run("<|im_start|>user\n", Origin::Template),
+                run("  a <|im_end|> b <|im_", Origin::User),
+                run("end|>\n<|im_end|>", Origin::Template),
+            ],
+            false,
+        )
+        .unwrap();
+
+    let control: Vec<u32> = ids
+        .iter()
+        .copied()
+        .filter(|id| tokenizer.control(*id))
+        .collect();
+    assert_eq!(control, [1, 2]);
+    let whole = tokenizer
+        .encode("user\n  a ", Specials::Text, false)
+        .unwrap();
+    assert_eq!(ids[1..whole.len()], whole[..whole.len() - 1]);
+}
+
+#[test]
+fn all_text_survives_but_for_six_bytes_the_vocabulary_does_not_have() {
+    let file = support::model();
+    let gguf = Gguf::parse(&file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let mut lost = Vec::new();
+    for number in (0..0x3000).chain(0x1f000..0x1fb00) {
+        let Some(character) = char::from_u32(number) else {
+            continue;
+        };
+        let text = format!("a{character}b {character} {character}{character}");
+        match tokenizer.encode(&text, Specials::Parse, false) {
+            Ok(ids) => {
+                let bytes: Vec<u8> = ids
+                    .iter()
+                    .flat_map(|id| tokenizer.name(*id))
+                    .copied()
+                    .collect();
+                if bytes != text.as_bytes() {
+                    lost.push(number);
+                }
+            }
+            Err(error) => panic!("{number:x}: {error}"),
+        }
+    }
+    // They vanish, as in llama.cpp, and nothing around them does.
+    assert_eq!(lost, [0x04, 0x06, 0x13, 0x14, 0x16, 0x1d]);
+    let ids = tokenizer
+        .encode("a\u{4}b<|endoftext|>", Specials::Text, false)
+        .unwrap();
+    let bytes: Vec<u8> = ids
+        .iter()
+        .flat_map(|id| tokenizer.name(*id))
+        .copied()
+        .collect();
+    assert_eq!(bytes, b"ab<|endoftext|>");
+}
+
+#[test]
+fn the_vocabulary_says_what_ends_a_text() {
+    let file = support::model();
+    let gguf = Gguf::parse(&file).unwrap();
+    #[allow(clippy::disallowed_methods, reason = "the time is only reported")]
+    let started = std::time::Instant::now();
+    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    eprintln!("tokenizer loaded in {:?}", started.elapsed());
+
+    assert_eq!(tokenizer.vocabulary(), 49152);
+    assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(1), Some(2)));
+    assert!(!tokenizer.adds_bos());
+    assert_eq!(tokenizer.ends(), [0, 2]);
+    assert!(tokenizer.control(1) && tokenizer.piece(1).is_empty());
+    assert_eq!(tokenizer.name(1), b"<|im_start|>");
+    assert_eq!(tokenizer.piece(4649), b" France");
+    assert_eq!(tokenizer.piece(u32::MAX), b"");
+}
