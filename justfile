@@ -1,0 +1,40 @@
+# What there is to do in this repository; `just` lists it.
+
+default:
+    @just --list
+
+# All tests, as README.md and CI run them.
+test:
+    cargo test --workspace --locked
+
+# Formatting, clippy and the rules of deny.toml.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo deny --offline check bans licenses sources
+
+# One seed of the simulator, as a readable trace.
+sim SEED:
+    cargo run --release --quiet -p troop-sim -- {{SEED}}
+
+# Many seeds; prints those that fail and how fast it went.
+sim-many N:
+    cargo run --release --quiet -p troop-sim -- --many {{N}}
+
+# Bugs planted in the cores, each to be found by the simulator.
+mutants:
+    sim/mutants/run
+
+# Decode and prefill rates beside the machine's limits.
+kernels-bench:
+    cargo run --release --quiet -p troop-kernels --example bench
+
+# The long versions of what CI runs briefly.
+nightly:
+    TROOP_LONG=1 cargo test --workspace --locked --release
+    just sim-many 5000
+    just mutants
+
+# What CI runs.
+ci:
+    .ci/run
