@@ -27,8 +27,6 @@ pub const ENGINE_PROCESS: &str = "engine_process";
 pub const OUTBOX: &str = "outbox";
 /// The keyring.
 pub const KEYRING: &str = "keyring";
-/// The model store.
-pub const MODEL_STORE: &str = "model_store";
 /// The gateway.
 pub const GATEWAY: &str = "gateway";
 /// A session, before its request's id.

@@ -64,8 +64,6 @@ pub struct Entries {
     pub outbox: Option<ActorRef<outbox::OutboxMessage>>,
     /// The keyring, on a coordinator.
     pub keyring: Option<ActorRef<crate::keyring::KeyringMessage>>,
-    /// The model store.
-    pub model_store: Option<ActorRef<crate::model_store::ModelStoreMessage>>,
     /// The sessions of the requests that clients of this node have open.
     pub sessions: BTreeMap<RequestId, ActorRef<session::SessionMessage>>,
 }

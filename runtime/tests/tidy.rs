@@ -12,23 +12,42 @@ const LONG: &[(&str, &str)] = &[];
 /// Folders whose code is pure, and the leaf files in them that are not, with the reason.
 const PURE: &[&str] = &["actors/src"];
 const LEAVES: &[(&str, &str)] = &[
-    ("actors/src/shell.rs", "the seat of every actor: clock, letters and timers pass here"),
+    (
+        "actors/src/shell.rs",
+        "the seat of every actor: clock, letters and timers pass here",
+    ),
     ("actors/src/store.rs", "the writer threads of redb files"),
     ("actors/src/ports.rs", "the traits of the outside"),
 ];
 
 /// What no core may name.
 const IMPURE: &[&str] = &[
-    "tokio::", "ractor::", "std::time::", "std::fs", "std::net", "std::thread", "std::env",
-    "HashMap", "HashSet", "getrandom", "tracing::", "println!", "static mut",
+    "tokio::",
+    "ractor::",
+    "std::time::",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::env",
+    "HashMap",
+    "HashSet",
+    "getrandom",
+    "tracing::",
+    "println!",
+    "static mut",
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a workspace").into()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is in a workspace")
+        .into()
 }
 
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
             rust_files(&path, into);
@@ -68,12 +87,19 @@ fn crates_see_each_other_in_one_direction() {
         ("actors", &["troop-kernels"]),
         ("gateway", &["troop-actors"]),
         ("sim", &["troop-actors"]),
-        ("runtime", &["troop-actors", "troop-gateway", "troop-kernels"]),
+        (
+            "runtime",
+            &["troop-actors", "troop-gateway", "troop-kernels"],
+        ),
     ];
     let mut faults = Vec::new();
     for (part, may) in allowed {
-        let manifest = fs::read_to_string(root().join(part).join("Cargo.toml")).expect("a manifest");
-        let own = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+        let manifest =
+            fs::read_to_string(root().join(part).join("Cargo.toml")).expect("a manifest");
+        let own = manifest
+            .split("[dev-dependencies]")
+            .next()
+            .unwrap_or_default();
         for line in own.lines().filter(|line| line.starts_with("troop-")) {
             let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
             if !may.contains(&name) {
@@ -86,8 +112,13 @@ fn crates_see_each_other_in_one_direction() {
 
 #[test]
 fn every_file_opens_with_what_it_is() {
-    let faults = tree().into_iter().filter(|(_, text)| !text.starts_with("//! "));
-    report("a file opens with `//! `", faults.map(|(name, _)| name).collect());
+    let faults = tree()
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//! "));
+    report(
+        "a file opens with `//! `",
+        faults.map(|(name, _)| name).collect(),
+    );
 }
 
 #[test]
@@ -97,7 +128,9 @@ fn no_file_tells_more_than_one_story() {
         let lines = text.lines().count();
         let excused = LONG.iter().any(|(long, _)| *long == name);
         if lines > LINES_MAX && !excused {
-            faults.push(format!("{name} has {lines} lines, {LINES_MAX} are the limit"));
+            faults.push(format!(
+                "{name} has {lines} lines, {LINES_MAX} are the limit"
+            ));
         }
         if excused && lines <= LINES_MAX {
             faults.push(format!("{name} needs no excuse any more"));
@@ -112,7 +145,8 @@ fn cores_touch_nothing_outside() {
     for (name, text) in tree() {
         // What lies in the folder of an actor is its core; what lies beside it is shell or shared words.
         let in_core = PURE.iter().any(|folder| {
-            name.strip_prefix(folder).is_some_and(|rest| rest.matches('/').count() >= 2)
+            name.strip_prefix(folder)
+                .is_some_and(|rest| rest.matches('/').count() >= 2)
         });
         let leaf = LEAVES.iter().any(|(leaf, _)| *leaf == name)
             || text.lines().any(|line| line.starts_with("//! A leaf:"))
@@ -128,7 +162,10 @@ fn cores_touch_nothing_outside() {
             }
         }
     }
-    report("a core names no clock, task, file, dice or hash order", faults);
+    report(
+        "a core names no clock, task, file, dice or hash order",
+        faults,
+    );
 }
 
 #[test]
@@ -137,8 +174,14 @@ fn every_file_is_reached_from_another() {
     let mut named = BTreeSet::new();
     for (_, text) in &tree {
         for line in text.lines().map(str::trim) {
-            let line = line.strip_prefix("pub ").or(line.strip_prefix("pub(crate) ")).unwrap_or(line);
-            if let Some(module) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
+            let line = line
+                .strip_prefix("pub ")
+                .or(line.strip_prefix("pub(crate) "))
+                .unwrap_or(line);
+            if let Some(module) = line
+                .strip_prefix("mod ")
+                .and_then(|rest| rest.strip_suffix(';'))
+            {
                 named.insert(module.to_owned());
             }
         }
@@ -146,12 +189,19 @@ fn every_file_is_reached_from_another() {
     let mut faults = Vec::new();
     for (name, _) in &tree {
         let path = Path::new(name);
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let parent = path.parent().and_then(|parent| parent.file_name()?.to_str());
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        let parent = path
+            .parent()
+            .and_then(|parent| parent.file_name()?.to_str());
         let root = matches!(stem, "lib" | "main" | "build")
             || matches!(parent, Some("tests" | "examples" | "benches" | "bin"));
         if stem == "mod" {
-            faults.push(format!("{name}: x.rs says what, x/ says how; there is no mod.rs"));
+            faults.push(format!(
+                "{name}: x.rs says what, x/ says how; there is no mod.rs"
+            ));
         } else if !root && !named.contains(stem) {
             faults.push(format!("{name} is named by no `mod`"));
         }
@@ -170,5 +220,8 @@ fn decisions_are_numbered_without_gaps() {
     let wrong = names.iter().enumerate().filter(|(index, name)| {
         !name.starts_with(&format!("{:04}-", index + 1)) || !name.ends_with(".md")
     });
-    report("decision records are NNNN-title.md", wrong.map(|(_, name)| name.clone()).collect());
+    report(
+        "decision records are NNNN-title.md",
+        wrong.map(|(_, name)| name.clone()).collect(),
+    );
 }
