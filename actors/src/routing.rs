@@ -217,7 +217,7 @@ impl Routed for scheduler::protocol::Effect {
             ),
             Effect::Issue(issue) => letter(
                 wiring.me,
-                Message::TicketIssuer(ticket_issuer::protocol::Input::Issue(Box::new(issue))),
+                Message::TicketIssuer(ticket_issuer::protocol::Input::Issue(issue)),
             ),
             Effect::Queued {
                 client,

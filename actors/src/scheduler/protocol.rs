@@ -135,7 +135,7 @@ pub enum Effect {
     /// The ledger is to set credits aside.
     Hold(HoldOrder),
     /// The issuer is to sign a ticket and send it to the session.
-    Issue(Issue),
+    Issue(Box<Issue>),
     /// The session is to be told where it stands in the queue.
     Queued {
         /// The session's node.
