@@ -23,8 +23,10 @@ pub mod price;
 pub mod receipt;
 pub mod routing;
 pub mod shell;
+pub mod store;
 pub mod text;
 pub mod ticket;
+pub mod wire;
 
 pub mod doorkeeper;
 pub mod engine;
