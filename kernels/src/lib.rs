@@ -10,8 +10,23 @@
 //! Every operation's result is defined to the last bit in `docs/arithmetic.md`; `x/reference.rs` is that
 //! definition in code, and every faster path must equal it. This crate knows no actors and no tokio.
 
+pub mod attention;
+pub mod block;
+pub mod dot;
+pub mod embed;
+pub mod gate;
 pub mod gguf;
+pub mod isa;
+pub mod math;
+pub mod matmul;
+mod memory;
 pub mod model;
+pub mod norm;
+mod pool;
+pub mod quantize;
+pub mod rope;
 pub mod sample;
 pub mod template;
 pub mod tokenizer;
+
+pub use memory::OutOfMemory;

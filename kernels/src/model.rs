@@ -1,1 +1,105 @@
-//! A loaded model and its forward pass.
+//! A loaded model and its forward pass: the surface an engine drives.
+//!
+//! ```text
+//! Model      weights, packed for this machine; never changes, shared by everybody
+//! Pages      the pool of keys and values, 64 tokens a page; the engine says which page holds what
+//! Run        some tokens of one sequence, at their position: a piece of a prompt, or one new token
+//! Evaluator  threads and workspace; takes many runs through all layers in one step
+//! ```
+//!
+//! The logits of a run depend on the tokens of its sequence and on nothing else: not on how they
+//! were cut into runs, on who shares the step, on threads or on the instruction set.
+//!
+//! What this file refuses: tokens outside the vocabulary, positions outside the context, pages shared by
+//! two writers. Those are the engine's promises, and breaking one is an assertion.
+
+mod evaluator;
+mod forward;
+mod llama;
+mod load;
+mod pages;
+
+use crate::gguf::Gguf;
+use crate::isa::Isa;
+use crate::matmul::Matrix;
+
+pub use crate::attention::PAGE_TOKENS;
+pub use evaluator::{Evaluator, EvaluatorError, NonFinite, Operation, Run};
+pub use load::LoadError;
+pub use pages::{PageId, Pages};
+
+/// What an engine has to know about a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// The name of the architecture, e.g. `llama`.
+    pub architecture: String,
+    /// Layers.
+    pub layers: usize,
+    /// Width of the residual.
+    pub width: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_width: usize,
+    /// Width of the feed-forward layer.
+    pub feed_width: usize,
+    /// Positions the model was made for.
+    pub context: usize,
+    /// Token ids: 0 to this, exclusive.
+    pub vocabulary: usize,
+    /// Bytes of weights in memory.
+    pub weight_bytes: u64,
+    /// Bytes of one page of 64 tokens, over all layers.
+    pub page_bytes: u64,
+}
+
+/// A model in memory.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) isa: Isa,
+    pub(crate) facts: Facts,
+    pub(crate) epsilon: f32,
+    pub(crate) rope_base: f32,
+    pub(crate) rope_factors: Option<Vec<f32>>,
+    pub(crate) embedding: Matrix,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) output_norm: Vec<f32>,
+    /// None where the embedding serves as the output too.
+    pub(crate) output: Option<Matrix>,
+}
+
+/// The weights of one layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Vec<f32>,
+    /// Queries, keys, values over the same input.
+    pub(crate) qkv: Matrix,
+    pub(crate) attention_output: Matrix,
+    pub(crate) feed_norm: Vec<f32>,
+    /// Gates and ups, interleaved.
+    pub(crate) gate_up: Matrix,
+    pub(crate) down: Matrix,
+}
+
+impl Model {
+    /// Packs the tensors of a linted file for an instruction set. The file is not needed afterwards.
+    pub fn load(gguf: &Gguf<'_>, file: &[u8], isa: Isa) -> Result<Self, LoadError> {
+        load::load(gguf, file, isa)
+    }
+
+    /// What an engine has to know.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The instruction set it was packed for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(crate) fn head(&self) -> &Matrix {
+        self.output.as_ref().unwrap_or(&self.embedding)
+    }
+}

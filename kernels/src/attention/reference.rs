@@ -1,0 +1,54 @@
+//! The definition of attention in code, for one query.
+
+use half::f16;
+
+use super::{Cache, KEYS, PAGE_TOKENS, Query};
+use crate::dot::reference::dot;
+use crate::math::exp;
+
+/// Writes the result of one query. False if a score is not finite; the result is then of no use.
+pub fn attend(
+    cache: Cache<'_>,
+    scale: f32,
+    query: Query<'_>,
+    scores: &mut [f32],
+    out: &mut [f32],
+) -> bool {
+    let width = cache.head_width;
+    let mut finite = true;
+    let mut key = vec![0.0; width];
+    for (position, score) in scores.iter_mut().enumerate() {
+        let page = cache.pages[position / PAGE_TOKENS];
+        let slot = position % PAGE_TOKENS;
+        for (dimension, key) in key.iter_mut().enumerate() {
+            let at = (slot / KEYS) * KEYS * width + dimension * KEYS + slot % KEYS;
+            *key = f16::from_bits(page[at]).to_f32();
+        }
+        *score = dot(query.q, &key) * scale;
+        finite &= score.is_finite();
+    }
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut weight_all = 0.0;
+    out.fill(0.0);
+    for (chunk, scores) in scores.chunks(PAGE_TOKENS).enumerate() {
+        let values = &cache.pages[chunk][PAGE_TOKENS * width..];
+        let mut weight_chunk = 0.0;
+        let mut chunk_out = vec![0.0f32; width];
+        for (slot, score) in scores.iter().enumerate() {
+            let p = exp(score - largest);
+            weight_chunk += p;
+            for (dimension, out) in chunk_out.iter_mut().enumerate() {
+                let value = f16::from_bits(values[slot * width + dimension]).to_f32();
+                *out = p.mul_add(value, *out);
+            }
+        }
+        weight_all += weight_chunk;
+        for (out, chunk) in out.iter_mut().zip(chunk_out) {
+            *out += chunk;
+        }
+    }
+    for out in out {
+        *out /= weight_all;
+    }
+    finite
+}

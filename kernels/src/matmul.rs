@@ -1,0 +1,209 @@
+//! A matrix of weights times rows of activations. docs/arithmetic.md, rules 2 and 3.
+//!
+//! ```text
+//! quantized:  for each block in order   acc = fma(f32(isum), dw * dx, acc)
+//!             with an offset also       acc = fma(f32(qsum), mw * dx, acc)
+//! float:      the dot product of rule 3, over the activations as they are
+//! ```
+//!
+//! `isum` and `qsum` are sums of integers and exact in any order; the one float chain per output goes in
+//! block order. So rows may lie in SIMD lanes, tokens in registers, and rows on threads, and the result
+//! is the same. `matmul/pack.rs` says how weights lie in memory.
+//!
+//! What happens to an output is part of the operation, because it is still in a register then: it is
+//! stored, added to a residual, or multiplied into the gated activation.
+
+pub(crate) mod pack;
+pub mod reference;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::block::{self, GROUP};
+use crate::gguf::Format;
+use crate::isa::Isa;
+use crate::memory::{OutOfMemory, Region, Shared};
+use crate::quantize::{Quantized, View};
+
+pub use pack::{Rows, STRIP, Source};
+
+/// Weights ready to multiply: one or more stored matrices over the same input, in strips of 32 rows.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    pub(crate) isa: Isa,
+    pub(crate) columns: usize,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) memory: Arc<Region>,
+    /// Rows that belong to each source, without padding.
+    pub(crate) source_rows: Vec<usize>,
+    pub(crate) rows: Rows,
+}
+
+/// A run of strips of one format.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    pub(crate) format: Format,
+    pub(crate) strips: Range<usize>,
+    /// Where the first strip's bytes are.
+    pub(crate) offset: usize,
+    /// Bytes of one strip.
+    pub(crate) strip_bytes: usize,
+}
+
+/// The rows to multiply: one per token.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) tokens: usize,
+    pub(crate) floats: &'a [f32],
+    pub(crate) quantized: View<'a>,
+}
+
+/// What becomes of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Stored.
+    Store,
+    /// Added to what is there.
+    Add,
+    /// The first 16 rows of a strip are gates, the others ups; the 16 products are stored.
+    Gate,
+}
+
+/// Where results go: token `t`'s row begins at `t * stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Output<'a> {
+    pub(crate) values: &'a Shared<'a, f32>,
+    pub(crate) stride: usize,
+    pub(crate) finish: Finish,
+}
+
+impl Matrix {
+    /// Packs stored matrices for an instruction set. Sources must agree in length of row.
+    pub fn new(isa: Isa, rows: Rows, sources: &[Source<'_>]) -> Result<Self, OutOfMemory> {
+        let mut plan = pack::Plan::new(isa);
+        let index = plan.add(rows, sources);
+        Ok(plan.pack(1)?.swap_remove(index))
+    }
+
+    /// Length of a row of weights, and of an input.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Count of strips, the unit in which work is divided.
+    pub fn strips(&self) -> usize {
+        self.sections.last().map_or(0, |section| section.strips.end)
+    }
+
+    /// Length of an output, padding included.
+    pub fn output_columns(&self) -> usize {
+        match self.rows {
+            Rows::Joined => self.strips() * STRIP,
+            Rows::Gated => self.strips() * STRIP / 2,
+        }
+    }
+
+    /// Where each source's outputs begin.
+    pub fn output_offsets(&self) -> Vec<usize> {
+        let mut offsets = Vec::new();
+        let mut next = 0;
+        for rows in &self.source_rows {
+            offsets.push(next);
+            next += rows.next_multiple_of(STRIP);
+        }
+        offsets
+    }
+
+    /// Whether any part of it wants its input quantized.
+    pub fn is_quantized(&self) -> bool {
+        self.sections
+            .iter()
+            .any(|section| block::is_quantized(section.format))
+    }
+
+    /// Bytes of weights that one multiplication reads.
+    pub fn weight_bytes(&self) -> usize {
+        self.sections
+            .iter()
+            .map(|section| section.strips.len() * section.strip_bytes)
+            .sum()
+    }
+
+    /// Unpacks one row of a matrix that has a single source.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert!(self.rows == Rows::Joined && row < self.source_rows[0]);
+        assert_eq!(out.len(), self.columns);
+        let section = &self.sections[0];
+        let strip = self.strip_bytes(section, row / STRIP);
+        pack::unpack_row(self.isa, section.format, strip, row % STRIP, out);
+    }
+
+    /// All products of the matrix with rows of activations, for tests and benches.
+    pub fn multiply(&self, tokens: usize, x: &[f32]) -> Vec<f32> {
+        assert_eq!(x.len(), tokens * self.columns);
+        let quantized = match self.is_quantized() {
+            true => Quantized::new(self.isa, self.columns, x).expect("the activations are finite"),
+            false => Quantized::default(),
+        };
+        let input = Input {
+            tokens,
+            floats: x,
+            quantized: quantized.view(),
+        };
+        let stride = self.output_columns();
+        let mut out = vec![0.0; tokens * stride];
+        let values = Shared::new(&mut out);
+        let finish = match self.rows {
+            Rows::Joined => Finish::Store,
+            Rows::Gated => Finish::Gate,
+        };
+        // SAFETY: this thread alone has the output.
+        unsafe {
+            multiply(
+                self,
+                0..self.strips(),
+                input,
+                Output {
+                    values: &values,
+                    stride,
+                    finish,
+                },
+            )
+        };
+        out
+    }
+
+    pub(crate) fn strip_bytes(&self, section: &Section, strip: usize) -> &[u8] {
+        let at = section.offset + (strip - section.strips.start) * section.strip_bytes;
+        &self.memory.bytes()[at..at + section.strip_bytes]
+    }
+}
+
+/// Multiplies the strips of a range with all rows of the input.
+///
+/// # Safety
+/// No other thread touches the outputs of these strips until the next barrier.
+pub(crate) unsafe fn multiply(
+    matrix: &Matrix,
+    strips: Range<usize>,
+    input: Input<'_>,
+    output: Output<'_>,
+) {
+    assert!(input.floats.len() >= input.tokens * matrix.columns);
+    if matrix.is_quantized() {
+        let view = input.quantized;
+        assert_eq!(view.columns, matrix.columns);
+        let groups = input.tokens * matrix.columns / GROUP;
+        assert!(view.q.len() >= groups * GROUP);
+        assert!(view.scale.len() >= groups && view.sum.len() >= groups);
+    }
+    for section in &matrix.sections {
+        let start = strips.start.max(section.strips.start);
+        let end = strips.end.min(section.strips.end);
+        for strip in start..end {
+            let bytes = matrix.strip_bytes(section, strip);
+            // SAFETY: passed on from the caller.
+            unsafe { reference::strip(matrix, section.format, bytes, strip, input, output) }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! How weights lie in memory once they are loaded.
+//!
+//! Rows are grouped in strips of 32, the last one of each source padded with rows of zeros. For the
+//! reference a strip is its rows as the file has them. For SIMD a quantized strip is two tiles of 16 rows,
+//! interleaved so that four neighbouring weights of 16 rows fill one 64-byte register:
+//!
+//! ```text
+//! Q4_1, one block of a strip, 640 bytes:
+//!   tile 0: 4 x 64   byte 4 r + b of load i: weights 4 i + b (low half) and 16 + 4 i + b (high) of row r
+//!   tile 1: 4 x 64   the same for rows 16..32
+//!   d: 32 x f16, m: 32 x f16
+//! Q8_0, one block of a strip, 1088 bytes:
+//!   tile 0: 8 x 64   byte 4 r + b of load i: weight 4 i + b of row r, plus 128 (VNNI wants it unsigned)
+//!   tile 1: 8 x 64
+//!   d: 32 x f16
+//! ```
+//!
+//! Blocks of a strip follow each other, so a thread streams its strips from first byte to last. Float
+//! formats keep their rows. In a gated matrix each strip has 16 rows of gates and then 16 of ups.
+
+use std::sync::Arc;
+
+use super::{Matrix, Section};
+use crate::block;
+use crate::gguf::Format;
+use crate::isa::Isa;
+use crate::memory::{OutOfMemory, Region};
+
+/// Rows in a strip.
+pub const STRIP: usize = 32;
+/// Rows in a tile, half a strip.
+pub(crate) const TILE: usize = STRIP / 2;
+
+/// A matrix as the file has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// How its elements are stored.
+    pub format: Format,
+    /// Count of rows, which is the length of an output.
+    pub rows: usize,
+    /// Length of a row, which is the length of an input.
+    pub columns: usize,
+    /// Row after row.
+    pub bytes: &'a [u8],
+}
+
+/// How the rows of several sources become one matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// One source after the other, each padded to whole strips.
+    Joined,
+    /// Two sources: 16 rows of the first (gates), then 16 rows of the second (ups), and so on.
+    Gated,
+}
+
+/// Matrices that will share one piece of memory.
+pub(crate) struct Plan<'a> {
+    isa: Isa,
+    bytes: usize,
+    matrices: Vec<(Rows, Vec<Source<'a>>, Vec<Section>)>,
+}
+
+/// One strip to pack: where its rows come from.
+struct Job<'a> {
+    format: Format,
+    columns: usize,
+    /// The rows of the strip, in order; None is padding.
+    rows: [Option<&'a [u8]>; STRIP],
+    out: &'a mut [u8],
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(isa: Isa) -> Self {
+        assert!(isa.is_available(), "this machine has no {}", isa.name());
+        Self {
+            isa,
+            bytes: 0,
+            matrices: Vec::new(),
+        }
+    }
+
+    /// Adds a matrix and returns its index among those that `pack` will return.
+    pub(crate) fn add(&mut self, rows: Rows, sources: &[Source<'a>]) -> usize {
+        let columns = sources[0].columns;
+        for source in sources {
+            let row_bytes = source
+                .format
+                .row_bytes(columns)
+                .expect("a row is whole blocks");
+            assert_eq!(source.columns, columns, "sources share their input");
+            assert_eq!(source.bytes.len(), source.rows * row_bytes);
+        }
+        let mut sections: Vec<Section> = Vec::new();
+        let counts: Vec<(Format, usize)> = match rows {
+            Rows::Joined => sources
+                .iter()
+                .map(|s| (s.format, s.rows.div_ceil(STRIP)))
+                .collect(),
+            Rows::Gated => {
+                let [gate, up] = sources else {
+                    panic!("a gated matrix has two sources")
+                };
+                assert!(gate.format == up.format && gate.rows == up.rows);
+                vec![(gate.format, gate.rows.div_ceil(TILE))]
+            }
+        };
+        for (format, strips) in counts {
+            let strip_bytes = format.row_bytes(columns).expect("checked above") * STRIP;
+            let first = sections.last().map_or(0, |section| section.strips.end);
+            let same = sections
+                .last_mut()
+                .filter(|section| section.format == format);
+            if let Some(section) = same {
+                section.strips.end += strips;
+            } else {
+                let strips = first..first + strips;
+                sections.push(Section {
+                    format,
+                    strips,
+                    offset: self.bytes,
+                    strip_bytes,
+                });
+            }
+            // Strips of every quantized format are whole cache lines; float rows may need padding.
+            self.bytes += (strips * strip_bytes).next_multiple_of(64);
+        }
+        self.matrices.push((rows, sources.to_vec(), sections));
+        self.matrices.len() - 1
+    }
+
+    /// Packs all matrices, on so many threads.
+    pub(crate) fn pack(self, threads: usize) -> Result<Vec<Matrix>, OutOfMemory> {
+        let mut region = Region::new(self.bytes, "weights")?;
+        let mut jobs = Vec::new();
+        let mut rest = region.bytes_mut();
+        for (rows, sources, sections) in &self.matrices {
+            let mut strip_rows = strips_of(*rows, sources).into_iter();
+            for section in sections {
+                let bytes = section.strips.len() * section.strip_bytes;
+                let (mine, others) = rest.split_at_mut(bytes.next_multiple_of(64));
+                rest = others;
+                for out in mine[..bytes].chunks_exact_mut(section.strip_bytes) {
+                    let rows = strip_rows.next().expect("as many strips as were counted");
+                    let columns = sources[0].columns;
+                    jobs.push(Job {
+                        format: section.format,
+                        columns,
+                        rows,
+                        out,
+                    });
+                }
+            }
+        }
+        let isa = self.isa;
+        let share = jobs.len().div_ceil(threads.max(1)).max(1);
+        std::thread::scope(|scope| {
+            for jobs in jobs.chunks_mut(share) {
+                let work = move || jobs.iter_mut().for_each(|job| job.run(isa));
+                scope.spawn(work);
+            }
+        });
+        let memory = Arc::new(region);
+        let matrix = |(rows, sources, sections): (Rows, Vec<Source<'_>>, Vec<Section>)| Matrix {
+            isa,
+            columns: sources[0].columns,
+            sections,
+            memory: Arc::clone(&memory),
+            source_rows: sources.iter().map(|source| source.rows).collect(),
+            rows,
+        };
+        Ok(self.matrices.into_iter().map(matrix).collect())
+    }
+}
+
+/// The stored rows that make up each strip.
+fn strips_of<'a>(rows: Rows, sources: &[Source<'a>]) -> Vec<[Option<&'a [u8]>; STRIP]> {
+    let row = |source: &Source<'a>, index: usize| -> Option<&'a [u8]> {
+        let bytes = source.bytes.len() / source.rows.max(1);
+        source
+            .bytes
+            .get(index * bytes..(index + 1) * bytes)
+            .filter(|_| index < source.rows)
+    };
+    match rows {
+        Rows::Joined => sources
+            .iter()
+            .flat_map(|source| (0..source.rows.div_ceil(STRIP)).map(move |strip| (source, strip)))
+            .map(|(source, strip)| std::array::from_fn(|i| row(source, strip * STRIP + i)))
+            .collect(),
+        Rows::Gated => (0..sources[0].rows.div_ceil(TILE))
+            .map(|strip| std::array::from_fn(|i| row(&sources[i / TILE], strip * TILE + i % TILE)))
+            .collect(),
+    }
+}
+
+impl Job<'_> {
+    fn run(&mut self, isa: Isa) {
+        if !is_interleaved(isa, self.format) {
+            let row_bytes = self.out.len() / STRIP;
+            for (out, row) in self.out.chunks_exact_mut(row_bytes).zip(&self.rows) {
+                if let Some(row) = row {
+                    out.copy_from_slice(row);
+                }
+            }
+            return;
+        }
+        let block_bytes = self.format.block_bytes();
+        let layout = Layout::of(self.format);
+        let blocks = self.columns / block::GROUP;
+        for (row, bytes) in self.rows.iter().enumerate() {
+            // Integers of padding stay as the zeros they are: their scales are zero as well.
+            let Some(bytes) = bytes else { continue };
+            for index in 0..blocks {
+                let stored = &bytes[index * block_bytes..][..block_bytes];
+                let out = &mut self.out[index * layout.bytes..][..layout.bytes];
+                for number in 0..layout.halves {
+                    let at = layout.half_at(number, row);
+                    out[at..at + 2].copy_from_slice(&stored[number * 2..number * 2 + 2]);
+                }
+                let integers = stored[layout.halves * 2..].chunks_exact(4);
+                for (load, four) in integers.enumerate() {
+                    let at = layout.four_at(load, row);
+                    let mut word = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+                    word ^= layout.flip;
+                    out[at..at + 4].copy_from_slice(&word.to_le_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// Whether rows of this format are interleaved for this instruction set.
+pub(crate) fn is_interleaved(isa: Isa, format: Format) -> bool {
+    isa != Isa::Reference && block::is_quantized(format)
+}
+
+/// Where the parts of an interleaved block are.
+pub(crate) struct Layout {
+    /// f16 numbers per row and block.
+    halves: usize,
+    /// 64-byte loads per tile.
+    loads: usize,
+    /// Bytes of a block of a strip.
+    pub(crate) bytes: usize,
+    /// What the integers are combined with by exclusive or.
+    flip: u32,
+}
+
+impl Layout {
+    pub(crate) const fn of(format: Format) -> Self {
+        match format {
+            Format::Q4_1 => Self {
+                halves: 2,
+                loads: 4,
+                bytes: 640,
+                flip: 0,
+            },
+            Format::Q8_0 => Self {
+                halves: 1,
+                loads: 8,
+                bytes: 1088,
+                flip: 0x8080_8080,
+            },
+            _ => panic!("only quantized formats are interleaved"),
+        }
+    }
+
+    fn four_at(&self, load: usize, row: usize) -> usize {
+        (row / TILE) * self.loads * 64 + load * 64 + (row % TILE) * 4
+    }
+
+    fn half_at(&self, number: usize, row: usize) -> usize {
+        2 * self.loads * 64 + (number * STRIP + row) * 2
+    }
+}
+
+/// Unpacks one row of a strip to floats.
+pub(crate) fn unpack_row(isa: Isa, format: Format, strip: &[u8], row: usize, out: &mut [f32]) {
+    if !is_interleaved(isa, format) {
+        let row_bytes = strip.len() / STRIP;
+        block::unpack_row(format, &strip[row * row_bytes..][..row_bytes], out);
+        return;
+    }
+    let layout = Layout::of(format);
+    let mut stored = vec![0; format.block_bytes()];
+    for (out, bytes) in out
+        .chunks_exact_mut(block::GROUP)
+        .zip(strip.chunks_exact(layout.bytes))
+    {
+        for number in 0..layout.halves {
+            let at = layout.half_at(number, row);
+            stored[number * 2..number * 2 + 2].copy_from_slice(&bytes[at..at + 2]);
+        }
+        for (load, four) in stored[layout.halves * 2..].chunks_exact_mut(4).enumerate() {
+            let at = layout.four_at(load, row);
+            let word = &bytes[at..at + 4];
+            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]) ^ layout.flip;
+            four.copy_from_slice(&word.to_le_bytes());
+        }
+        block::unpack_row(format, &stored, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_comes_back_from_every_layout_as_it_was_stored() {
+        for format in [Format::Q4_1, Format::Q8_0, Format::F16] {
+            let (rows, columns) = (40, 64);
+            let row_bytes = format.row_bytes(columns).expect("whole blocks");
+            let bytes: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 % 120) as u8).collect();
+            let source = Source {
+                format,
+                rows,
+                columns,
+                bytes: &bytes,
+            };
+            for isa in Isa::available() {
+                let matrix = Matrix::new(isa, Rows::Joined, &[source]).expect("memory");
+                for row in 0..rows {
+                    let (mut expected, mut found) = (vec![0.0; columns], vec![0.0; columns]);
+                    let stored = &bytes[row * row_bytes..][..row_bytes];
+                    block::unpack_row(format, stored, &mut expected);
+                    matrix.row(row, &mut found);
+                    assert_eq!(found, expected, "{} row {row} {isa:?}", format.name());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The definition of the matmul in code. It reads weights as they lie in the file.
+
+use super::{Finish, Input, Matrix, Output, STRIP};
+use crate::block::{self, GROUP};
+use crate::dot::reference::dot;
+use crate::gate::gated;
+use crate::gguf::Format;
+use crate::quantize::View;
+
+/// One output of a quantized matmul: a stored row times token `token`'s quantized activations.
+pub fn output(format: Format, row: &[u8], x: View<'_>, token: usize) -> f32 {
+    let groups = x.columns / GROUP;
+    let mut acc = 0.0f32;
+    for (index, bytes) in row.chunks_exact(format.block_bytes()).enumerate() {
+        let at = token * groups + index;
+        let weights = block::unpack_block(format, bytes);
+        let q = &x.q[at * GROUP..][..GROUP];
+        let products = weights
+            .q
+            .iter()
+            .zip(q)
+            .map(|(w, q)| i32::from(*w) * i32::from(*q));
+        let isum: i32 = products.sum();
+        acc = (isum as f32).mul_add(weights.scale * x.scale[at], acc);
+        if block::has_offset(format) {
+            acc = (x.sum[at] as f32).mul_add(weights.offset * x.scale[at], acc);
+        }
+    }
+    acc
+}
+
+/// One output of a float matmul.
+pub fn float_output(format: Format, row: &[u8], x: &[f32]) -> f32 {
+    let mut weights = vec![0.0; x.len()];
+    block::unpack_row(format, row, &mut weights);
+    dot(&weights, x)
+}
+
+/// All outputs of one strip of rows stored as in the file.
+///
+/// # Safety
+/// No other thread touches the outputs of this strip until the next barrier.
+pub(crate) unsafe fn strip(
+    matrix: &Matrix,
+    format: Format,
+    bytes: &[u8],
+    strip: usize,
+    input: Input<'_>,
+    output: Output<'_>,
+) {
+    let columns = matrix.columns;
+    let rows: Vec<&[u8]> = bytes.chunks_exact(bytes.len() / STRIP).collect();
+    for token in 0..input.tokens {
+        let result: [f32; STRIP] = std::array::from_fn(|row| match block::is_quantized(format) {
+            true => self::output(format, rows[row], input.quantized, token),
+            false => float_output(
+                format,
+                rows[row],
+                &input.floats[token * columns..][..columns],
+            ),
+        });
+        let width = if output.finish == Finish::Gate {
+            STRIP / 2
+        } else {
+            STRIP
+        };
+        let at = token * output.stride + strip * width;
+        // SAFETY: passed on from the caller.
+        let out = unsafe { output.values.slice_mut(at..at + width) };
+        for (row, out) in out.iter_mut().enumerate() {
+            *out = match output.finish {
+                Finish::Store => result[row],
+                Finish::Add => *out + result[row],
+                Finish::Gate => gated(result[row], result[row + STRIP / 2]),
+            };
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The forward pass: what each thread of the team does in one step.
+//!
+//! ```text
+//! x = embedding
+//! per layer   norm, quantize | q k v | rope, store k v | attention | quantize | x += output
+//!             norm, quantize | gate, up | quantize | x += down
+//! at the end  norm, quantize | logits, of the last token of the runs that want them
+//! ```
+//!
+//! A bar is a barrier. Between two barriers each thread writes rows or strips that no other thread
+//! touches, and reads only what was written before the last barrier; that is what makes the shared
+//! buffers below sound.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::evaluator::{Operation, Run, Sizes};
+use super::{Layer, Model};
+use crate::attention::{self, Cache, PAGE_TOKENS, Query};
+use crate::block::GROUP;
+use crate::embed::embed;
+use crate::matmul::{self, Finish, Input, Matrix, Output};
+use crate::memory::Shared;
+use crate::norm;
+use crate::pool::Place;
+use crate::quantize::{self, View, ViewMut};
+use crate::rope;
+
+/// One token of the step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) run: usize,
+    pub(super) position: usize,
+    pub(super) token: u32,
+}
+
+/// Everything a step works on.
+pub(super) struct Pass<'a> {
+    pub(super) model: &'a Model,
+    pub(super) sizes: Sizes,
+    pub(super) runs: &'a [Run<'a>],
+    pub(super) rows: &'a [Row],
+    /// The rows whose logits are wanted.
+    pub(super) wanted: &'a [usize],
+    pub(super) rope: &'a rope::Table,
+    /// Where each page of each run begins in the pool, run after run.
+    pub(super) tables: &'a [usize],
+    /// Length of a page's part for one layer and kv head.
+    pub(super) part_len: usize,
+    pub(super) pages: Shared<'a, u16>,
+    pub(super) x: Shared<'a, f32>,
+    pub(super) normed: Shared<'a, f32>,
+    pub(super) qkv: Shared<'a, f32>,
+    pub(super) mixed: Shared<'a, f32>,
+    pub(super) hidden: Shared<'a, f32>,
+    pub(super) scores: Shared<'a, f32>,
+    pub(super) q: Shared<'a, i8>,
+    pub(super) scale: Shared<'a, f32>,
+    pub(super) sum: Shared<'a, i32>,
+    pub(super) logits: Shared<'a, f32>,
+    /// Per run, the first fault seen: layer * 256 + operation.
+    pub(super) faults: &'a [AtomicU32],
+}
+
+impl Pass<'_> {
+    /// One thread's way through the step. All threads of the team walk it together.
+    pub(super) fn walk(&self, place: &Place<'_>) {
+        let layers = &self.model.layers;
+        self.embed(place);
+        for (index, layer) in layers.iter().enumerate() {
+            self.layer(place, index, layer);
+        }
+        let (norm, head) = (&self.model.output_norm, self.model.head());
+        let faults = (Operation::OutputNorm, Operation::OutputInput);
+        self.norm(
+            place,
+            layers.len(),
+            self.wanted.iter().copied(),
+            norm,
+            head,
+            faults,
+        );
+        place.barrier();
+        self.multiply(
+            place,
+            head,
+            self.wanted.len(),
+            &self.normed,
+            &self.logits,
+            Finish::Store,
+        );
+        place.barrier();
+        for wanted in place.part(self.wanted.len()) {
+            let stride = head.output_columns();
+            // SAFETY: written before the barrier; nobody writes logits any more.
+            let logits = unsafe { self.logits.slice(wanted * stride..(wanted + 1) * stride) };
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                self.fault(
+                    self.rows[self.wanted[wanted]].run,
+                    layers.len(),
+                    Operation::Logits,
+                );
+            }
+        }
+    }
+
+    fn layer(&self, place: &Place<'_>, index: usize, layer: &Layer) {
+        let tokens = self.rows.len();
+        let faults = (Operation::AttentionNorm, Operation::AttentionInput);
+        self.norm(
+            place,
+            index,
+            0..tokens,
+            &layer.attention_norm,
+            &layer.qkv,
+            faults,
+        );
+        place.barrier();
+        self.multiply(
+            place,
+            &layer.qkv,
+            tokens,
+            &self.normed,
+            &self.qkv,
+            Finish::Store,
+        );
+        place.barrier();
+        self.store(place, index);
+        place.barrier();
+        self.attend(place, index);
+        place.barrier();
+        let output = &layer.attention_output;
+        self.quantize(
+            place,
+            index,
+            &self.mixed,
+            output,
+            Operation::AttentionOutput,
+        );
+        place.barrier();
+        self.multiply(place, output, tokens, &self.mixed, &self.x, Finish::Add);
+        place.barrier();
+        let faults = (Operation::FeedNorm, Operation::FeedInput);
+        self.norm(
+            place,
+            index,
+            0..tokens,
+            &layer.feed_norm,
+            &layer.gate_up,
+            faults,
+        );
+        place.barrier();
+        self.multiply(
+            place,
+            &layer.gate_up,
+            tokens,
+            &self.normed,
+            &self.hidden,
+            Finish::Gate,
+        );
+        place.barrier();
+        self.quantize(
+            place,
+            index,
+            &self.hidden,
+            &layer.down,
+            Operation::FeedHidden,
+        );
+        place.barrier();
+        self.multiply(
+            place,
+            &layer.down,
+            tokens,
+            &self.hidden,
+            &self.x,
+            Finish::Add,
+        );
+        place.barrier();
+    }
+
+    fn embed(&self, place: &Place<'_>) {
+        for row in place.part(self.rows.len()) {
+            let at = row * self.sizes.x;
+            // SAFETY: each row belongs to one thread until the next barrier.
+            let x = unsafe { self.x.slice_mut(at..at + self.model.facts.width) };
+            embed(&self.model.embedding, self.rows[row].token, x);
+        }
+        // Rows are normed by the same thread that embedded them only in the first layer's order of
+        // parts; the barrier makes it not matter.
+        place.barrier();
+    }
+
+    /// Norms the residual of some rows to the first rows of `normed`, and quantizes that if the
+    /// matrix it is for wants it.
+    fn norm(
+        &self,
+        place: &Place<'_>,
+        layer: usize,
+        rows: impl ExactSizeIterator<Item = usize>,
+        weight: &[f32],
+        matrix: &Matrix,
+        (norm_fault, input_fault): (Operation, Operation),
+    ) {
+        let width = self.model.facts.width;
+        let part = place.part(rows.len());
+        for (to, from) in rows.enumerate().skip(part.start).take(part.len()) {
+            let run = self.rows[from].run;
+            // SAFETY: the residual is not written in this phase.
+            let x = unsafe {
+                self.x
+                    .slice(from * self.sizes.x..from * self.sizes.x + width)
+            };
+            // SAFETY: each row belongs to one thread until the next barrier.
+            let out = unsafe { self.normed.slice_mut(to * width..(to + 1) * width) };
+            if !norm::rms(self.model.isa, x, weight, self.model.epsilon, out) {
+                self.fault(run, layer, norm_fault);
+            }
+            if matrix.is_quantized() && !self.quantize_row(to, out) {
+                self.fault(run, layer, input_fault);
+            }
+        }
+    }
+
+    /// Quantizes all rows of a buffer for a matrix that wants it.
+    fn quantize(
+        &self,
+        place: &Place<'_>,
+        layer: usize,
+        values: &Shared<'_, f32>,
+        matrix: &Matrix,
+        fault: Operation,
+    ) {
+        if !matrix.is_quantized() {
+            return;
+        }
+        let columns = matrix.columns();
+        for row in place.part(self.rows.len()) {
+            // SAFETY: these values are not written in this phase.
+            let x = unsafe { values.slice(row * columns..(row + 1) * columns) };
+            if !self.quantize_row(row, x) {
+                self.fault(self.rows[row].run, layer, fault);
+            }
+        }
+    }
+
+    fn quantize_row(&self, row: usize, x: &[f32]) -> bool {
+        let values = row * x.len()..(row + 1) * x.len();
+        let groups = values.start / GROUP..values.end / GROUP;
+        // SAFETY: each row belongs to one thread until the next barrier.
+        let out = unsafe {
+            ViewMut {
+                q: self.q.slice_mut(values),
+                scale: self.scale.slice_mut(groups.clone()),
+                sum: self.sum.slice_mut(groups),
+            }
+        };
+        quantize::quantize(self.model.isa, x, out)
+    }
+
+    /// Multiplies this thread's strips with all rows.
+    fn multiply(
+        &self,
+        place: &Place<'_>,
+        matrix: &Matrix,
+        tokens: usize,
+        from: &Shared<'_, f32>,
+        to: &Shared<'_, f32>,
+        finish: Finish,
+    ) {
+        let values = 0..tokens * matrix.columns();
+        let groups = if matrix.is_quantized() {
+            0..values.end / GROUP
+        } else {
+            0..0
+        };
+        // SAFETY: inputs are not written in this phase, and strips belong to one thread each.
+        unsafe {
+            let quantized = View {
+                columns: matrix.columns(),
+                q: self.q.slice(0..groups.end * GROUP),
+                scale: self.scale.slice(groups.clone()),
+                sum: self.sum.slice(groups),
+            };
+            let input = Input {
+                tokens,
+                floats: from.slice(values),
+                quantized,
+            };
+            let output = Output {
+                values: to,
+                stride: matrix.output_columns(),
+                finish,
+            };
+            matmul::multiply(matrix, place.part(matrix.strips()), input, output);
+        }
+    }
+
+    /// Turns queries and keys of this thread's rows, and stores keys and values in their pages.
+    fn store(&self, place: &Place<'_>, layer: usize) {
+        let facts = &self.model.facts;
+        let width = facts.head_width;
+        for index in place.part(self.rows.len()) {
+            let row = self.rows[index];
+            let turns = self.rope.at(row.position);
+            let at = index * self.sizes.qkv;
+            // SAFETY: each row belongs to one thread until the next barrier.
+            let qkv = unsafe { self.qkv.slice_mut(at..at + self.sizes.qkv) };
+            let (queries, rest) = qkv.split_at_mut(self.sizes.keys_at);
+            let (keys, values) = rest.split_at_mut(self.sizes.values_at - self.sizes.keys_at);
+            for query in queries.chunks_exact_mut(width).take(facts.heads) {
+                rope::turn(query, turns);
+            }
+            let table = self.table(row.run);
+            let slot = row.position % PAGE_TOKENS;
+            let heads = keys.chunks_exact_mut(width).zip(values.chunks_exact(width));
+            for (kv_head, (key, value)) in heads.enumerate().take(facts.kv_heads) {
+                rope::turn(key, turns);
+                let part = self.part(table[row.position / PAGE_TOKENS], layer, kv_head);
+                // SAFETY: no other thread writes this slot, and nobody reads in this phase.
+                let finite =
+                    unsafe { attention::store(&self.pages, part, width, slot, key, value) };
+                if !finite {
+                    self.fault(row.run, layer, Operation::KeysAndValues);
+                }
+            }
+        }
+    }
+
+    /// Attention of this thread's share of (rows, kv head).
+    fn attend(&self, place: &Place<'_>, layer: usize) {
+        let facts = &self.model.facts;
+        let group = facts.heads / facts.kv_heads;
+        let width = facts.head_width;
+        let scratch = place.index * self.sizes.scores..(place.index + 1) * self.sizes.scores;
+        // SAFETY: the scratch of a thread is its own.
+        let scratch = unsafe { self.scores.slice_mut(scratch) };
+        let scale = (1.0 / (width as f64).sqrt()) as f32;
+        let mut first = 0;
+        let mut item = 0;
+        for (run_index, run) in self.runs.iter().enumerate() {
+            let table = self.table(run_index);
+            for start in (0..run.tokens.len()).step_by(ATTENTION_TOKENS) {
+                let rows = first + start..first + (start + ATTENTION_TOKENS).min(run.tokens.len());
+                for kv_head in 0..facts.kv_heads {
+                    // Later rows see more keys, so neighbours go to different threads.
+                    item += 1;
+                    if item % place.count != place.index {
+                        continue;
+                    }
+                    let keys = self.rows[rows.end - 1].position + 1;
+                    // SAFETY: pages and queries are not written in this phase.
+                    let pages: Vec<&[u16]> = table[..keys.div_ceil(PAGE_TOKENS)]
+                        .iter()
+                        .map(|page| unsafe { self.pages.slice(self.part(*page, layer, kv_head)) })
+                        .collect();
+                    let cache = Cache {
+                        head_width: width,
+                        pages: &pages,
+                    };
+                    let mut queries = Vec::with_capacity(rows.len() * group);
+                    let mut out = Vec::with_capacity(rows.len() * group);
+                    for row in rows.clone() {
+                        for head in kv_head * group..(kv_head + 1) * group {
+                            let at = row * self.sizes.qkv + head * width;
+                            let to = row * self.sizes.mixed + head * width;
+                            // SAFETY: queries are not written in this phase, and each result
+                            // belongs to one item, which belongs to one thread.
+                            unsafe {
+                                let q = self.qkv.slice(at..at + width);
+                                queries.push(Query {
+                                    q,
+                                    keys: self.rows[row].position + 1,
+                                });
+                                out.push(self.mixed.slice_mut(to..to + width));
+                            }
+                        }
+                    }
+                    let isa = self.model.isa;
+                    if !attention::attend(isa, cache, scale, &queries, scratch, &mut out) {
+                        self.fault(run_index, layer, Operation::Scores);
+                    }
+                }
+            }
+            first += run.tokens.len();
+        }
+    }
+
+    /// Where the pages of a run begin.
+    fn table(&self, run: usize) -> &[usize] {
+        let first: usize = self.runs[..run].iter().map(|run| run.pages.len()).sum();
+        &self.tables[first..first + self.runs[run].pages.len()]
+    }
+
+    /// The part of a page for one layer and kv head.
+    fn part(&self, page: usize, layer: usize, kv_head: usize) -> Range<usize> {
+        let at = page + (layer * self.model.facts.kv_heads + kv_head) * self.part_len;
+        at..at + self.part_len
+    }
+
+    /// Remembers the first fault of a run: first by layer, then in the order of operations, so that
+    /// threads cannot change which one is named.
+    fn fault(&self, run: usize, layer: usize, operation: Operation) {
+        let code = layer as u32 * 256 + operation as u32;
+        self.faults[run].fetch_min(code, Ordering::Relaxed);
+    }
+}
+
+/// Rows that share the reading of keys and values in one item of attention.
+const ATTENTION_TOKENS: usize = 8;
