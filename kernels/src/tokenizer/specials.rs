@@ -163,6 +163,10 @@ const ENDS: [&str; 10] = [
 ];
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "a list of one run is what is meant"
+)]
 mod tests {
     use super::*;
 
