@@ -83,6 +83,13 @@ pub enum SessionPort {
 pub enum LedgerPort {
     /// One durable commit, answered by `Persisted` or `PersistFailed`.
     Persist(Batch),
+    /// The answer to whoever granted.
+    Granted {
+        /// The grant.
+        id: [u8; 16],
+        /// What came of it.
+        outcome: Result<(), ledger::protocol::GrantError>,
+    },
 }
 
 /// What an outbox does to the outside.
@@ -250,6 +257,7 @@ impl Routed for ledger::protocol::Effect {
         use ledger::protocol::Effect;
         match self {
             Effect::Persist(batch) => Out::Port(LedgerPort::Persist(batch)),
+            Effect::Granted { id, outcome } => Out::Port(LedgerPort::Granted { id, outcome }),
             Effect::Held { request, hold } => letter(
                 wiring.me,
                 Message::Scheduler(scheduler::protocol::Input::Held { request, hold }),

@@ -1,8 +1,9 @@
 //! One line of the books, and the chain that ties it to every line before it.
 
 use crate::contract::Time;
-use crate::ids::{Digest, HoldId, MemberId, NodeId, RequestId};
+use crate::ids::{Digest, HoldId, MemberId, NodeId, RequestId, digest};
 use crate::price::Micros;
+use crate::wire;
 use serde::{Deserialize, Serialize};
 
 /// Entries that become durable together.
@@ -51,14 +52,27 @@ pub enum Fact {
         payer: MemberId,
         /// Who will be paid.
         payee: MemberId,
-        /// Whose signature the receipt must bear.
+        /// Who receives, and signs for it.
         client: NodeId,
+        /// Who delivers, and signs for it.
+        worker: NodeId,
         /// How much is set aside.
         amount: Micros,
         /// The price table, by hash.
         prices: Digest,
         /// When it is released by itself.
         expires: Time,
+    },
+    /// An open hold goes to another worker: the first was lost. What is set aside may change with it.
+    Redirect {
+        /// The hold.
+        hold: HoldId,
+        /// Who will be paid.
+        payee: MemberId,
+        /// Who delivers.
+        worker: NodeId,
+        /// How much is set aside from now on.
+        amount: Micros,
     },
     /// A request could not be paid for. Its id never succeeds later (L10).
     Refused {
@@ -82,3 +96,15 @@ pub enum Fact {
         hold: HoldId,
     },
 }
+
+impl Entry {
+    /// The hash that the next entry carries.
+    pub fn hash(&self) -> Digest {
+        digest("troop/entry/v1", &[&wire::encode(ENTRY_VERSION, self)])
+    }
+}
+
+/// The version byte of an entry, on disk and under its hash.
+pub(super) const ENTRY_VERSION: u8 = 1;
+/// Bytes of an encoded entry, at most.
+pub(super) const ENTRY_BYTES_MAX: usize = 1024;

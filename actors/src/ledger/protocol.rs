@@ -44,7 +44,7 @@ pub enum Input {
     },
 }
 
-/// The answer to a delivered receipt. All but `Later` are final: the parcel is done with.
+/// The answer to a delivered receipt. Every answer is final: the parcel is done with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Paid now, or paid before by the same receipt.
@@ -78,6 +78,13 @@ pub enum Effect {
         /// Why.
         refusal: Refusal,
     },
+    /// Whoever granted is told: it is durable, or why it was not done.
+    Granted {
+        /// The grant.
+        id: [u8; 16],
+        /// What came of it.
+        outcome: Result<(), GrantError>,
+    },
     /// The outbox's parcel is answered.
     Answer {
         /// The node whose outbox sent it.
@@ -87,4 +94,27 @@ pub enum Effect {
         /// What came of it.
         outcome: Outcome,
     },
+}
+
+/// Why credits were not granted. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The id was used for another grant (L09).
+    #[error("this grant was made before, with another member or amount")]
+    Different,
+    /// There would be more credits than the books can count.
+    #[error("amount: at most {limit} µc may exist in all")]
+    Supply {
+        /// The limit.
+        limit: Micros,
+    },
+    /// A name is too long.
+    #[error("name: at most {limit} bytes")]
+    Name {
+        /// The limit.
+        limit: usize,
+    },
+    /// The books cannot be written now.
+    #[error("the ledger cannot be written")]
+    Unwritten,
 }

@@ -169,6 +169,8 @@ pub struct HoldOrder {
     pub payee: MemberId,
     /// Who receives the tokens, and whose signature the receipt must bear.
     pub client: NodeId,
+    /// Who delivers them, and whose signature it must bear as well.
+    pub worker: NodeId,
     /// Prompt tokens to be paid for, at most.
     pub prompt_tokens_max: u64,
     /// Completion tokens to be paid for, at most.

@@ -1,0 +1,303 @@
+//! Accounts and holds, and the one place where a fact changes them.
+//!
+//! [`Accounts::apply`] is used for new facts and for replay alike, and refuses whatever would break an
+//! invariant, so a book that was replayed is a book that was checked.
+
+use super::entry::Fact;
+use crate::contract::Time;
+use crate::ids::{Digest, HoldId, MemberId, NodeId, RequestId};
+use crate::price::Micros;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One member's account. Balances are derived, never assigned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The member's name, for listings.
+    pub name: String,
+    /// µc granted to it, ever.
+    pub granted: Micros,
+    /// µc it was paid, ever.
+    pub earned: Micros,
+    /// µc it paid, ever.
+    pub spent: Micros,
+    /// µc set aside by its open holds.
+    pub held: Micros,
+}
+
+impl Account {
+    /// What it may spend: never what is pending in its favour (L26).
+    pub fn available(&self) -> Micros {
+        self.granted + self.earned - self.spent - self.held
+    }
+}
+
+/// A hold that is not resolved yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The request it is for.
+    pub request: RequestId,
+    /// Who pays.
+    pub payer: MemberId,
+    /// Who will be paid.
+    pub payee: MemberId,
+    /// Who receives.
+    pub client: NodeId,
+    /// Who delivers.
+    pub worker: NodeId,
+    /// How much is set aside.
+    pub amount: Micros,
+    /// The price table, by hash.
+    pub prices: Digest,
+    /// When it is released by itself.
+    pub expires: Time,
+}
+
+/// How a hold ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Paid, by this receipt.
+    Posted(Micros, Digest),
+    /// Released by itself.
+    Expired,
+    /// Never made: it could not be paid for.
+    Refused(Micros),
+}
+
+/// The state of the books.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    members: BTreeMap<MemberId, Account>,
+    grants: BTreeMap<[u8; 16], (MemberId, Micros)>,
+    open: BTreeMap<HoldId, Hold>,
+    resolved: BTreeMap<HoldId, Resolution>,
+    expiries: BTreeSet<(Time, HoldId)>,
+    supply: Micros,
+}
+
+impl Accounts {
+    /// Every account, by member.
+    pub fn members(&self) -> &BTreeMap<MemberId, Account> {
+        &self.members
+    }
+
+    /// Every hold that is not resolved.
+    pub fn open(&self) -> &BTreeMap<HoldId, Hold> {
+        &self.open
+    }
+
+    /// How a hold ended, if it did.
+    pub fn resolution(&self, hold: HoldId) -> Option<Resolution> {
+        self.resolved.get(&hold).copied()
+    }
+
+    /// What a grant's id was used for, if it was.
+    pub fn grant(&self, id: [u8; 16]) -> Option<(MemberId, Micros)> {
+        self.grants.get(&id).copied()
+    }
+
+    /// All µc ever made; there is no way to destroy them yet.
+    pub fn supply(&self) -> Micros {
+        self.supply
+    }
+
+    /// What a member may spend.
+    pub fn available(&self, member: MemberId) -> Micros {
+        self.members.get(&member).map_or(0, Account::available)
+    }
+
+    /// The next expiry and its hold.
+    pub fn next_expiry(&self) -> Option<(Time, HoldId)> {
+        self.expiries.first().copied()
+    }
+
+    /// Carries a fact out, or says which rule it would break and changes nothing.
+    pub fn apply(&mut self, fact: &Fact) -> Result<(), &'static str> {
+        match fact {
+            Fact::Grant {
+                id,
+                member,
+                name,
+                amount,
+            } => {
+                let supply = self
+                    .supply
+                    .checked_add(*amount)
+                    .filter(|sum| *sum <= SUPPLY_MAX);
+                let supply = supply.ok_or("L27: more credits than the books can count")?;
+                if self.grants.contains_key(id) {
+                    return Err("L09: a grant's id was used before");
+                }
+                self.grants.insert(*id, (*member, *amount));
+                self.supply = supply;
+                let account = self.members.entry(*member).or_default();
+                account.granted += amount;
+                if !name.is_empty() {
+                    account.name.clone_from(name);
+                }
+            }
+            Fact::Hold {
+                hold,
+                request,
+                payer,
+                payee,
+                client,
+                worker,
+                amount,
+                prices,
+                expires,
+            } => {
+                if self.open.contains_key(hold) || self.resolved.contains_key(hold) {
+                    return Err("L09: a hold's id was used before");
+                }
+                if *hold != HoldId::of(*request) {
+                    return Err("a hold's id does not follow from its request");
+                }
+                self.set_aside(*payer, *payee, *amount)?;
+                self.open.insert(
+                    *hold,
+                    Hold {
+                        request: *request,
+                        payer: *payer,
+                        payee: *payee,
+                        client: *client,
+                        worker: *worker,
+                        amount: *amount,
+                        prices: *prices,
+                        expires: *expires,
+                    },
+                );
+                self.expiries.insert((*expires, *hold));
+            }
+            Fact::Redirect {
+                hold,
+                payee,
+                worker,
+                amount,
+            } => {
+                let old = self
+                    .open
+                    .get(hold)
+                    .cloned()
+                    .ok_or("L05: a redirected hold is not open")?;
+                self.give_back(&old);
+                if let Err(rule) = self.set_aside(old.payer, *payee, *amount) {
+                    self.account(old.payer).held += old.amount;
+                    return Err(rule);
+                }
+                let new = Hold {
+                    payee: *payee,
+                    worker: *worker,
+                    amount: *amount,
+                    ..old
+                };
+                self.open.insert(*hold, new);
+            }
+            Fact::Refused { hold, needed } => {
+                if self.open.contains_key(hold) || self.resolved.contains_key(hold) {
+                    return Err("L09: a refused hold's id was used before");
+                }
+                self.resolved.insert(*hold, Resolution::Refused(*needed));
+            }
+            Fact::Post {
+                hold,
+                amount,
+                receipt,
+            } => {
+                let old = self
+                    .open
+                    .get(hold)
+                    .cloned()
+                    .ok_or("L05: a posted hold is not open")?;
+                if *amount > old.amount {
+                    return Err("L06: more is posted than was held");
+                }
+                if old.payer == old.payee && *amount > 0 {
+                    return Err("work for one's own member moves nothing");
+                }
+                self.close(*hold, &old, Resolution::Posted(*amount, *receipt));
+                self.account(old.payer).spent += amount;
+                self.account(old.payee).earned += amount;
+            }
+            Fact::Expire { hold } => {
+                let old = self
+                    .open
+                    .get(hold)
+                    .cloned()
+                    .ok_or("L05: an expired hold is not open")?;
+                self.close(*hold, &old, Resolution::Expired);
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, member: MemberId) -> &mut Account {
+        self.members.entry(member).or_default()
+    }
+
+    fn set_aside(
+        &mut self,
+        payer: MemberId,
+        payee: MemberId,
+        amount: Micros,
+    ) -> Result<(), &'static str> {
+        if payer == payee && amount > 0 {
+            return Err("work for one's own member holds nothing");
+        }
+        if amount > self.available(payer) {
+            return Err("L04: a hold is more than what is available");
+        }
+        self.account(payer).held += amount;
+        Ok(())
+    }
+
+    fn give_back(&mut self, hold: &Hold) {
+        self.account(hold.payer).held -= hold.amount;
+    }
+
+    fn close(&mut self, id: HoldId, hold: &Hold, resolution: Resolution) {
+        self.give_back(hold);
+        self.open.remove(&id);
+        self.expiries.remove(&(hold.expires, id));
+        self.resolved.insert(id, resolution);
+    }
+
+    /// Asserts what must hold of every state, by adding everything up again.
+    pub fn check(&self) {
+        let mut granted: i128 = 0;
+        let mut moved: i128 = 0;
+        let mut held: i128 = 0;
+        for account in self.members.values() {
+            let into = i128::from(account.granted) + i128::from(account.earned);
+            let out = i128::from(account.spent) + i128::from(account.held);
+            assert!(into >= out, "L04: an account is overdrawn");
+            granted += i128::from(account.granted);
+            moved += i128::from(account.earned) - i128::from(account.spent);
+            held += i128::from(account.held);
+        }
+        assert_eq!(moved, 0, "L01: what is earned is not what is spent");
+        assert_eq!(
+            granted,
+            i128::from(self.supply),
+            "L02: the supply is not what was granted"
+        );
+        let pending: i128 = self.open.values().map(|hold| i128::from(hold.amount)).sum();
+        assert_eq!(
+            held, pending,
+            "L03: what is held is not the sum of open holds"
+        );
+        assert_eq!(
+            self.open.len(),
+            self.expiries.len(),
+            "each open hold has its expiry"
+        );
+        let both = self
+            .open
+            .keys()
+            .find(|hold| self.resolved.contains_key(hold));
+        assert_eq!(both, None, "L05: a hold is open and resolved");
+    }
+}
+
+/// All µc that may exist: a quarter of 64 bits, so that no sum of two balances can wrap.
+pub const SUPPLY_MAX: Micros = u64::MAX / 4;

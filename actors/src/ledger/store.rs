@@ -1,0 +1,67 @@
+//! A leaf: the file of entries. Append only; an entry's key is its sequence.
+
+use super::entry::{Batch, ENTRY_BYTES_MAX, ENTRY_VERSION, Entry};
+use crate::store::{StoreError, commit};
+use crate::wire;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+
+/// The file.
+pub struct LedgerStore(Database);
+
+impl LedgerStore {
+    /// The entries in `database`, which may be new.
+    pub fn open(database: Database) -> Result<LedgerStore, StoreError> {
+        commit(&database, |transaction| {
+            transaction
+                .open_table(ENTRIES)
+                .map(drop)
+                .map_err(StoreError::of)
+        })?;
+        Ok(LedgerStore(database))
+    }
+
+    /// Every entry, in order.
+    pub fn load(&self) -> Result<Vec<Entry>, StoreError> {
+        let transaction = self.0.begin_read().map_err(StoreError::of)?;
+        let table = transaction.open_table(ENTRIES).map_err(StoreError::of)?;
+        let mut entries = Vec::new();
+        for row in table.iter().map_err(StoreError::of)? {
+            let (key, value) = row.map_err(StoreError::of)?;
+            let entry = wire::decode(ENTRY_VERSION, value.value(), ENTRY_BYTES_MAX)
+                .map_err(|error| StoreError::of(format!("entry {}: {error}", key.value())))?;
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// Writes a batch as one commit. A batch that is there already is accepted, a gap is refused.
+    pub fn commit(&self, batch: &Batch) -> Result<u64, StoreError> {
+        commit(&self.0, |transaction| {
+            let mut table = transaction.open_table(ENTRIES).map_err(StoreError::of)?;
+            let mut last = table
+                .last()
+                .map_err(StoreError::of)?
+                .map_or(0, |(key, _)| key.value());
+            for entry in &batch.entries {
+                let bytes = wire::encode(ENTRY_VERSION, entry);
+                if bytes.len() > ENTRY_BYTES_MAX {
+                    return Err(StoreError::of("an entry is longer than may be"));
+                }
+                if entry.sequence > last + 1 {
+                    return Err(StoreError::of(format!("entries after {last} are missing")));
+                }
+                let before = table
+                    .insert(entry.sequence, &bytes[..])
+                    .map_err(StoreError::of)?;
+                if before.is_some_and(|before| before.value() != bytes) {
+                    return Err(StoreError::of(format!("entry {} differs", entry.sequence)));
+                }
+                last = last.max(entry.sequence);
+            }
+            Ok(())
+        })?;
+        Ok(batch.number)
+    }
+}
