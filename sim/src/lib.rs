@@ -1,1 +1,5 @@
 //! sim
+pub mod dice;
+pub mod disk;
+pub mod network;
+pub mod trace;
