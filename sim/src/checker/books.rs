@@ -1,0 +1,251 @@
+//! The ledger, reckoned a second time from its entries alone, by the plainest means.
+//!
+//! It sees the entries as they are handed to the disk and the receipts as they arrive at the coordinator. It
+//! shares no arithmetic with the ledger's core: balances here are signed sums over all entries so far.
+
+use super::{Verdict, require};
+use std::collections::{BTreeMap, BTreeSet};
+use troop_actors::contract::Time;
+use troop_actors::ids::{Digest, HoldId, MemberId, NodeId};
+use troop_actors::ledger::{Entry, Fact};
+use troop_actors::price::{Micros, Prices};
+use troop_actors::receipt::{Receipt, Signed};
+
+/// The second set of books.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    accounts: BTreeMap<MemberId, Account>,
+    minted: i128,
+    grants: BTreeSet<[u8; 16]>,
+    holds: BTreeMap<HoldId, Hold>,
+    refused: BTreeSet<HoldId>,
+    receipts: BTreeMap<Digest, Receipt>,
+    sequence: u64,
+    at: Option<Time>,
+    head: Option<Digest>,
+}
+
+/// One member's reckoning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Everything received less everything paid.
+    pub balance: i128,
+    /// Of that, set aside.
+    pub held: i128,
+}
+
+#[derive(Clone, Debug)]
+struct Hold {
+    payer: MemberId,
+    payee: MemberId,
+    client: NodeId,
+    amount: Micros,
+    expires: Time,
+    resolved: bool,
+}
+
+impl Books {
+    /// A receipt has reached the coordinator; only one that both sides signed can be paid later.
+    pub fn receipt(&mut self, signed: &Signed) {
+        if signed.verifies() {
+            self.receipts
+                .insert(signed.receipt.digest(), signed.receipt.clone());
+        }
+    }
+
+    /// The next entry of the books. `hash` is the entry's own, which the one after it must name.
+    pub fn enter(&mut self, entry: &Entry, hash: Digest) -> Verdict {
+        require(entry.sequence == self.sequence + 1, "L18 chain", || {
+            format!("entry {} follows entry {}", entry.sequence, self.sequence)
+        })?;
+        if let Some(head) = self.head {
+            require(entry.previous == head, "L18 chain", || {
+                format!("entry {} does not name the one before it", entry.sequence)
+            })?;
+        }
+        require(
+            self.at.is_none_or(|at| entry.at > at),
+            "L17 monotone-ts",
+            || {
+                format!(
+                    "entry {} is at {:?}, the one before at {:?}",
+                    entry.sequence, entry.at, self.at
+                )
+            },
+        )?;
+        self.sequence = entry.sequence;
+        self.at = Some(entry.at);
+        self.head = Some(hash);
+        self.fact(entry.at, &entry.fact)?;
+        self.conserved()
+    }
+
+    fn fact(&mut self, at: Time, fact: &Fact) -> Verdict {
+        match fact {
+            Fact::Grant {
+                id, member, amount, ..
+            } => {
+                require(self.grants.insert(*id), "L07 idempotent-replay", || {
+                    format!("grant {id:02x?} was entered twice")
+                })?;
+                self.minted += i128::from(*amount);
+                self.account(*member).balance += i128::from(*amount);
+            }
+            Fact::Hold {
+                hold,
+                request,
+                payer,
+                payee,
+                client,
+                amount,
+                prices: _,
+                expires,
+            } => {
+                require(HoldId::of(*request) == *hold, "L05 resolve-once", || {
+                    format!("{hold:?} is not the hold of {request:?}")
+                })?;
+                require(!self.holds.contains_key(hold), "L05 resolve-once", || {
+                    format!("{hold:?} was made twice")
+                })?;
+                require(!self.refused.contains(hold), "L10 sticky-failure", || {
+                    format!("{hold:?} was refused and then made")
+                })?;
+                require(*expires > at, "L05 resolve-once", || {
+                    format!("{hold:?} had expired when it was made")
+                })?;
+                let account = self.account(*payer);
+                let available = account.balance - account.held;
+                require(i128::from(*amount) <= available, "L04 no-overdraft", || {
+                    format!("{hold:?} takes {amount} of {available}")
+                })?;
+                account.held += i128::from(*amount);
+                self.holds.insert(
+                    *hold,
+                    Hold {
+                        payer: *payer,
+                        payee: *payee,
+                        client: *client,
+                        amount: *amount,
+                        expires: *expires,
+                        resolved: false,
+                    },
+                );
+            }
+            Fact::Refused { hold, .. } => {
+                require(!self.holds.contains_key(hold), "L10 sticky-failure", || {
+                    format!("{hold:?} was made and then refused")
+                })?;
+                self.refused.insert(*hold);
+            }
+            Fact::Post {
+                hold,
+                amount,
+                receipt,
+            } => {
+                let found = self.resolve(*hold)?;
+                require(*amount <= found.amount, "L06 post-le-hold", || {
+                    format!("{hold:?} holds {}, {amount} are paid", found.amount)
+                })?;
+                self.priced(*hold, &found, *amount, *receipt)?;
+                let payer = self.account(found.payer);
+                payer.held -= i128::from(found.amount);
+                payer.balance -= i128::from(*amount);
+                self.account(found.payee).balance += i128::from(*amount);
+            }
+            Fact::Expire { hold } => {
+                let found = self.resolve(*hold)?;
+                require(at >= found.expires, "L05 resolve-once", || {
+                    format!("{hold:?} expired at {at:?}, before {:?}", found.expires)
+                })?;
+                self.account(found.payer).held -= i128::from(found.amount);
+            }
+        }
+        Ok(())
+    }
+
+    /// A hold ends once.
+    fn resolve(&mut self, hold: HoldId) -> Result<Hold, super::Violation> {
+        let found = self.holds.get_mut(&hold);
+        require(
+            found.as_ref().is_some_and(|found| !found.resolved),
+            "L05 resolve-once",
+            || format!("{hold:?} is resolved twice, or was never made"),
+        )?;
+        let found = found.expect("a hold that is open exists: required above");
+        found.resolved = true;
+        Ok(found.clone())
+    }
+
+    /// What was paid is the price of what a receipt says that both sides signed (L12, L14).
+    fn priced(&self, id: HoldId, hold: &Hold, amount: Micros, receipt: Digest) -> Verdict {
+        let found = self.receipts.get(&receipt);
+        require(found.is_some(), "L14 two-signatures", || {
+            format!("{id:?} was paid without a receipt that both sides signed")
+        })?;
+        let receipt = found.expect("required above");
+        require(
+            receipt.hold == id && receipt.client == hold.client,
+            "L14 two-signatures",
+            || format!("{id:?} was paid by a receipt for something else"),
+        )?;
+        let prices = Prices::REFERENCE;
+        let (prompt, completion) = (
+            u128::from(receipt.tally.prompt_tokens),
+            u128::from(receipt.tally.completion_tokens),
+        );
+        let exact = prompt * u128::from(prices.prompt) + completion * u128::from(prices.completion);
+        let cost = match completion {
+            0 => 0,
+            _ => u128::from(prices.base) + exact.div_ceil(1000),
+        };
+        let due = if hold.payer == hold.payee { 0 } else { cost };
+        require(u128::from(amount) == due, "L12 price-pinned", || {
+            format!("{id:?} was paid {amount}, its receipt comes to {due}")
+        })
+    }
+
+    /// Nothing is made or lost but by the mint (L01, L02), and what is set aside is what holds say (L03).
+    fn conserved(&self) -> Verdict {
+        let balances: i128 = self.accounts.values().map(|account| account.balance).sum();
+        require(balances == self.minted, "L01 sum-zero", || {
+            format!("{} were minted, accounts hold {balances}", self.minted)
+        })?;
+        let held: i128 = self.accounts.values().map(|account| account.held).sum();
+        let open: i128 = self
+            .holds
+            .values()
+            .filter(|hold| !hold.resolved)
+            .map(|hold| i128::from(hold.amount))
+            .sum();
+        require(held == open, "L03 pending-zero", || {
+            format!("open holds come to {open}, accounts have set aside {held}")
+        })
+    }
+
+    /// The reckoning of one member.
+    pub fn of(&self, member: MemberId) -> Account {
+        self.accounts.get(&member).copied().unwrap_or_default()
+    }
+
+    /// Every member's reckoning.
+    pub fn accounts(&self) -> &BTreeMap<MemberId, Account> {
+        &self.accounts
+    }
+
+    /// Holds that are open, and when each is over.
+    pub fn open(&self) -> impl Iterator<Item = (HoldId, Time)> {
+        self.holds
+            .iter()
+            .filter(|(_, hold)| !hold.resolved)
+            .map(|(id, hold)| (*id, hold.expires))
+    }
+
+    /// The number of the last entry and its hash.
+    pub fn head(&self) -> (u64, Option<Digest>) {
+        (self.sequence, self.head)
+    }
+
+    fn account(&mut self, member: MemberId) -> &mut Account {
+        self.accounts.entry(member).or_default()
+    }
+}

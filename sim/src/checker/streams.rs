@@ -1,0 +1,185 @@
+//! What a client gets is a prefix of the one right answer, and all of it when it is told that it is done.
+//!
+//! The right answer of a request is known before it is asked, because an answer depends on nothing else. So
+//! a token left out, doubled, or taken from somebody else's stream is seen at once, however many workers
+//! died on the way.
+
+use super::{Verdict, require};
+use std::collections::BTreeMap;
+use troop_actors::generate::Finish;
+use troop_actors::ids::{Digest, RequestId};
+use troop_actors::receipt::Receipt;
+use troop_actors::session::protocol::Delivery;
+
+/// The right answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// Tokens of its prompt.
+    pub prompt_tokens: u32,
+    /// For each choice, in order.
+    pub choices: Vec<RightChoice>,
+    /// The hash of prompt and choices that both sides sign.
+    pub transcript: Digest,
+}
+
+/// One choice of the right answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RightChoice {
+    /// Its tokens.
+    pub tokens: u32,
+    /// Its text, as a client sees it.
+    pub text: String,
+    /// How it ends.
+    pub finish: Finish,
+}
+
+/// What clients got, beside what they should get.
+#[derive(Debug, Default)]
+pub struct Streams {
+    requests: BTreeMap<RequestId, Stream>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    right: Right,
+    got: Vec<usize>,
+    ended: Vec<bool>,
+    done: bool,
+}
+
+impl Streams {
+    /// A request is about to be made, and this is its answer.
+    pub fn expect(&mut self, request: RequestId, right: Right) {
+        let choices = right.choices.len();
+        let stream = Stream {
+            right,
+            got: vec![0; choices],
+            ended: vec![false; choices],
+            done: false,
+        };
+        self.requests.insert(request, stream);
+    }
+
+    /// A client is handed something. `hung_up` says that it had gone.
+    pub fn delivered(&mut self, request: RequestId, delivery: &Delivery, hung_up: bool) -> Verdict {
+        const NAME: &str = "prefix-consistent stream";
+        let stream = self.requests.get_mut(&request);
+        require(stream.is_some(), NAME, || {
+            format!("{request:?} was never made")
+        })?;
+        let stream = stream.expect("required above");
+        match delivery {
+            Delivery::Waiting { .. } => Ok(()),
+            Delivery::Started { prompt_tokens, .. } => {
+                require(*prompt_tokens == stream.right.prompt_tokens, NAME, || {
+                    format!(
+                        "{request:?} has a prompt of {} tokens, was told {prompt_tokens}",
+                        stream.right.prompt_tokens
+                    )
+                })
+            }
+            Delivery::Text { choice, text } => {
+                let index = *choice as usize;
+                require(
+                    index < stream.got.len() && !stream.ended[index],
+                    NAME,
+                    || {
+                        format!(
+                            "{request:?} gets text for choice {choice}, which is over or unknown"
+                        )
+                    },
+                )?;
+                let whole = &stream.right.choices[index].text;
+                let at = stream.got[index];
+                require(whole[at..].starts_with(text.as_str()), NAME, || {
+                    format!(
+                        "{request:?} choice {choice} at byte {at}: {text:?} where {:?} is right",
+                        whole[at..].chars().take(40).collect::<String>()
+                    )
+                })?;
+                stream.got[index] = at + text.len();
+                Ok(())
+            }
+            Delivery::Ended { choice, finish } => {
+                let index = *choice as usize;
+                require(
+                    index < stream.got.len() && !stream.ended[index],
+                    NAME,
+                    || format!("{request:?} choice {choice} ends twice, or is unknown"),
+                )?;
+                stream.ended[index] = true;
+                if *finish == Finish::Cancelled {
+                    return require(hung_up, NAME, || {
+                        format!("{request:?} was cancelled, nobody hung up")
+                    });
+                }
+                let right = &stream.right.choices[index];
+                require(stream.got[index] == right.text.len(), NAME, || {
+                    format!(
+                        "{request:?} choice {choice} ends after {} of {} bytes",
+                        stream.got[index],
+                        right.text.len()
+                    )
+                })?;
+                require(*finish == right.finish, NAME, || {
+                    format!(
+                        "{request:?} choice {choice} ends with {finish:?}, {:?} is right",
+                        right.finish
+                    )
+                })
+            }
+            Delivery::Done {
+                prompt_tokens,
+                completion_tokens,
+            } => {
+                require(stream.ended.iter().all(|ended| *ended), NAME, || {
+                    format!("{request:?} is done before all its choices")
+                })?;
+                if hung_up {
+                    return Ok(());
+                }
+                stream.done = true;
+                let tokens: u32 = stream.right.choices.iter().map(|right| right.tokens).sum();
+                require(
+                    *prompt_tokens == stream.right.prompt_tokens && *completion_tokens == tokens,
+                    "tokens are counted once",
+                    || {
+                        format!(
+                            "{request:?} counts {prompt_tokens} and {completion_tokens} tokens, \
+                             {} and {tokens} are right",
+                            stream.right.prompt_tokens
+                        )
+                    },
+                )
+            }
+            Delivery::Failed(_) => Ok(()),
+        }
+    }
+
+    /// Both sides have signed. What is paid for is never more than the right answer has (L13), and for a
+    /// request that is done it is exactly the right answer.
+    pub fn signed(&self, receipt: &Receipt) -> Verdict {
+        let Some(stream) = self.requests.get(&receipt.request) else {
+            return require(false, "tokens are counted once", || {
+                format!("{:?} was signed for and never made", receipt.request)
+            });
+        };
+        let tokens: u32 = stream.right.choices.iter().map(|right| right.tokens).sum();
+        require(
+            receipt.tally.completion_tokens <= tokens
+                && receipt.tally.prompt_tokens <= stream.right.prompt_tokens,
+            "L13 canonical-tokens",
+            || {
+                format!(
+                    "{:?} is signed for {:?}, the right answer has {} and {tokens} tokens",
+                    receipt.request, receipt.tally, stream.right.prompt_tokens
+                )
+            },
+        )?;
+        require(
+            !stream.done || receipt.tally.transcript == stream.right.transcript,
+            "what is signed is what was delivered",
+            || format!("{:?} is signed for other ids", receipt.request),
+        )
+    }
+}
