@@ -39,6 +39,7 @@ struct Hold {
     payer: MemberId,
     payee: MemberId,
     client: NodeId,
+    worker: NodeId,
     amount: Micros,
     expires: Time,
     resolved: bool,
@@ -97,6 +98,7 @@ impl Books {
                 payer,
                 payee,
                 client,
+                worker,
                 amount,
                 prices: _,
                 expires,
@@ -125,11 +127,28 @@ impl Books {
                         payer: *payer,
                         payee: *payee,
                         client: *client,
+                        worker: *worker,
                         amount: *amount,
                         expires: *expires,
                         resolved: false,
                     },
                 );
+            }
+            Fact::Redirect {
+                hold,
+                payee,
+                worker,
+                amount,
+            } => {
+                let found = self.open_hold(*hold)?;
+                (found.payee, found.worker) = (*payee, *worker);
+                let before = std::mem::replace(&mut found.amount, *amount);
+                let payer = found.payer;
+                let account = self.account(payer);
+                account.held += i128::from(*amount) - i128::from(before);
+                require(account.held <= account.balance, "L04 no-overdraft", || {
+                    format!("{hold:?} now takes {amount}, more than there is")
+                })?;
             }
             Fact::Refused { hold, .. } => {
                 require(!self.holds.contains_key(hold), "L10 sticky-failure", || {
@@ -165,15 +184,19 @@ impl Books {
 
     /// A hold ends once.
     fn resolve(&mut self, hold: HoldId) -> Result<Hold, super::Violation> {
+        let found = self.open_hold(hold)?;
+        found.resolved = true;
+        Ok(found.clone())
+    }
+
+    fn open_hold(&mut self, hold: HoldId) -> Result<&mut Hold, super::Violation> {
         let found = self.holds.get_mut(&hold);
         require(
             found.as_ref().is_some_and(|found| !found.resolved),
             "L05 resolve-once",
             || format!("{hold:?} is resolved twice, or was never made"),
         )?;
-        let found = found.expect("a hold that is open exists: required above");
-        found.resolved = true;
-        Ok(found.clone())
+        Ok(found.expect("a hold that is open exists: required above"))
     }
 
     /// What was paid is the price of what a receipt says that both sides signed (L12, L14).
@@ -184,7 +207,7 @@ impl Books {
         })?;
         let receipt = found.expect("required above");
         require(
-            receipt.hold == id && receipt.client == hold.client,
+            receipt.hold == id && receipt.client == hold.client && receipt.worker == hold.worker,
             "L14 two-signatures",
             || format!("{id:?} was paid by a receipt for something else"),
         )?;
