@@ -253,7 +253,7 @@ fn l06_l12_l14_a_receipt_is_paid_only_if_it_fits_its_hold() {
         inflated,
         foreign,
         other_prices,
-        desk.receipt(1, 101),
+        desk.receipt(1, 130),
         desk.receipt(2, 1),
     ] {
         assert!(matches!(desk.settle(bad), Outcome::Rejected { .. }));
