@@ -1,1 +1,7 @@
-//! runtime
+//! The top of troop: what is started, in which order, and what a person types.
+//!
+//! `main` parses the command line (`cli/`, one file per verb). `node` boots: it finds its home and its key
+//! ([`home`]), fetches its models, and starts the actors of [`tree`]'s one table under a [`supervisor`] of our
+//! own. `engine_child` is the other process: the sandbox in which a model is parsed and computed.
+
+pub mod supervisor;
