@@ -1,1 +1,471 @@
-//! Chat templates.
+//! Chat templates: a conversation to the text its model was trained on.
+//!
+//! A template is a program from the model's file, and a message is text from a stranger. The first is run
+//! with limits on its steps and its output; the second must never be able to write a control token. But
+//! once rendered, one cannot see who wrote `<|im_end|>`. So a conversation is rendered a second time with
+//! its strings *marked*, the marks are read off the result, and the marks count only if the result
+//! without them equals the plain one. Three ways of marking are tried (template/mark.rs), from one that
+//! marks every character to one that leaves nearly all comparisons a template might make as they are; if
+//! a template reacts to all of them, what is used is the marked rendering itself, in which every
+//! character that could begin or end a control token is known to be the user's or not. So a template may
+//! trim, split or search messages; it cannot turn them into control tokens. A role is a word of the
+//! template's own and must be one of a list.
+//!
+//! Templates here mean what they mean in Python's jinja2 as `transformers` sets it up: blocks are
+//! trimmed, strings have Python's methods, `tojson` writes what `json.dumps` writes, and there are
+//! `raise_exception` and, where the caller says what time it is, `strftime_now`.
+//!
+//! What is not bounded here is the memory of a template that doubles a string in a loop; the engine's
+//! process limits bound that.
+
+mod json;
+mod mark;
+mod time;
+
+use std::io;
+use std::sync::Arc;
+
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::{Environment, ErrorKind, syntax::SyntaxConfig};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::gguf::Gguf;
+use crate::tokenizer::{Segment, Tokenizer, TokenizerError};
+use mark::{Edges, Marking, Marks};
+
+/// A model's chat template, ready to render.
+pub struct Template {
+    environment: Environment<'static>,
+    source: Arc<str>,
+    edges: Edges,
+    bos: String,
+    eos: String,
+    overhead: Overhead,
+}
+
+/// What a template is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation<'a> {
+    /// The messages, as in the API: objects with at least `role`.
+    pub messages: &'a [serde_json::Value],
+    /// The tools, as in the API.
+    pub tools: Option<&'a serde_json::Value>,
+    /// Seconds since the Unix epoch, for templates that ask the date; without it they cannot.
+    pub now_seconds: Option<u64>,
+    /// Whether to end with the beginning of the assistant's answer.
+    pub add_generation_prompt: bool,
+}
+
+/// How many bytes a template adds to those of the messages, as measured on empty messages of every role.
+/// A token is at least one byte, so this bounds tokens too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// For the conversation.
+    pub fixed: u32,
+    /// For each message.
+    pub per_message: u32,
+}
+
+/// Why a conversation could not be rendered. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TemplateError {
+    /// The model's file has no template; such a model completes text and does not chat.
+    #[error("tokenizer.chat_template: the model has no chat template; send it a plain prompt")]
+    Missing,
+    /// The template is no program.
+    #[error("tokenizer.chat_template: {why}")]
+    Invalid {
+        /// What the parser says.
+        why: String,
+    },
+    /// The template refuses this conversation, by its own words or by failing.
+    #[error("the chat template refuses these messages: {why}")]
+    Refused {
+        /// What it says.
+        why: String,
+    },
+    /// A message is not as it must be.
+    #[error("messages[{index}].{field}: must be {limit}")]
+    Message {
+        /// Which one, from 0.
+        index: usize,
+        /// The field.
+        field: &'static str,
+        /// What is allowed.
+        limit: &'static str,
+    },
+    /// The template takes too many steps or writes too much.
+    #[error("tokenizer.chat_template: exceeds the limit of {limit} {what}")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// The rendered text cannot be encoded.
+    #[error(transparent)]
+    Tokens(#[from] TokenizerError),
+}
+
+/// A message with nothing but a role and a content.
+pub fn message(role: &str, content: &str) -> serde_json::Value {
+    serde_json::json!({ "role": role, "content": content })
+}
+
+impl Overhead {
+    /// The most bytes a prompt of so many messages of so many bytes can have.
+    pub fn bound(&self, messages: u64, bytes: u64) -> u64 {
+        bytes
+            .saturating_add(u64::from(self.fixed))
+            .saturating_add(messages.saturating_mul(u64::from(self.per_message)))
+    }
+}
+
+impl Template {
+    /// The template of a file.
+    pub fn load(gguf: &Gguf<'_>, tokenizer: &Tokenizer) -> Result<Template, TemplateError> {
+        if !gguf.has("tokenizer.chat_template") {
+            return Err(TemplateError::Missing);
+        }
+        let source = gguf
+            .str("tokenizer.chat_template")
+            .map_err(TokenizerError::from)?;
+        Template::new(source, tokenizer)
+    }
+
+    /// A template from its source.
+    pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Template, TemplateError> {
+        let name = |id: Option<u32>| {
+            let bytes = id.map(|id| tokenizer.name(id)).unwrap_or_default();
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        let edges = Edges::of(tokenizer.control_texts());
+        let mut template = Template {
+            environment: environment(source)?,
+            source: source.into(),
+            edges,
+            bos: name(tokenizer.bos()),
+            eos: name(tokenizer.eos()),
+            overhead: Overhead::default(),
+        };
+        template.overhead = template.measure();
+        Ok(template)
+    }
+
+    /// Its source.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether this very template is one that people have read and found harmless.
+    pub fn is_known(&self) -> bool {
+        let digest = Sha256::digest(self.source.as_bytes());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        KNOWN.contains(&hex.as_str())
+    }
+
+    /// How many bytes it adds to a conversation.
+    pub fn overhead(&self) -> Overhead {
+        self.overhead
+    }
+
+    /// The conversation as text, in runs with their origin.
+    pub fn render(&self, conversation: &Conversation<'_>) -> Result<Vec<Segment>, TemplateError> {
+        check(conversation)?;
+        let plain = self.run(conversation, conversation.messages, conversation.tools)?;
+        for marking in [
+            Marking::Everything,
+            Marking::EdgesReplaced,
+            Marking::EdgesFlagged,
+        ] {
+            let marks = Marks::new(marking, &self.edges, &plain, conversation);
+            let Some(marks) = marks else { continue };
+            if let Ok(marked) = self.run_marked(conversation, &marks)
+                && let Some(segments) = marks.read(&marked, Some(&plain))
+            {
+                return Ok(segments);
+            }
+        }
+        let marks = Marks::last_resort(&self.edges);
+        let marked = self.run_marked(conversation, &marks)?;
+        marks.read(&marked, None).ok_or(TemplateError::Refused {
+            why: "it rewrites messages in a way that cannot be followed".into(),
+        })
+    }
+
+    /// The ids of the conversation: what the model continues.
+    pub fn prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        conversation: &Conversation<'_>,
+    ) -> Result<Vec<u32>, TemplateError> {
+        let segments = self.render(conversation)?;
+        let mut ids = tokenizer.encode_segments(&segments, true)?;
+        // Many templates write the token the tokenizer also adds; the model has seen it once.
+        if tokenizer.adds_bos()
+            && ids.len() > 1
+            && ids[0] == ids[1]
+            && tokenizer.bos() == Some(ids[0])
+        {
+            ids.remove(0);
+        }
+        Ok(ids)
+    }
+
+    fn run_marked(
+        &self,
+        conversation: &Conversation<'_>,
+        marks: &Marks,
+    ) -> Result<String, TemplateError> {
+        let messages: Vec<serde_json::Value> = conversation
+            .messages
+            .iter()
+            .map(|message| marks.message(message))
+            .collect();
+        let tools = conversation.tools.map(|tools| marks.value(tools));
+        self.run(conversation, &messages, tools.as_ref())
+    }
+
+    fn run(
+        &self,
+        conversation: &Conversation<'_>,
+        messages: &[serde_json::Value],
+        tools: Option<&serde_json::Value>,
+    ) -> Result<String, TemplateError> {
+        let mut context: Vec<(&str, Value)> = vec![
+            ("messages", Value::from(Serde(messages))),
+            (
+                "add_generation_prompt",
+                conversation.add_generation_prompt.into(),
+            ),
+            ("bos_token", self.bos.as_str().into()),
+            ("eos_token", self.eos.as_str().into()),
+        ];
+        if let Some(tools) = tools {
+            context.push(("tools", Value::from(Serde(tools))));
+        }
+        if let Some(now) = conversation.now_seconds {
+            let tell = move |format: &str| {
+                time::strftime(format, now)
+                    .map_err(|why| minijinja::Error::new(ErrorKind::InvalidOperation, why))
+            };
+            context.push(("strftime_now", Value::from_function(tell)));
+        }
+        let context = Value::from_pairs(context);
+        let template = self.environment.get_template(NAME).map_err(refused)?;
+        let mut output = Limited {
+            bytes: Vec::new(),
+            full: false,
+        };
+        let result = template.render_captured_to(context, &mut output).map(drop);
+        if output.full {
+            let limit = RENDERED_BYTES_MAX as u64;
+            return Err(TemplateError::TooMuch {
+                what: "bytes of text",
+                limit,
+            });
+        }
+        result.map_err(refused)?;
+        String::from_utf8(output.bytes).map_err(|error| TemplateError::Refused {
+            why: error.to_string(),
+        })
+    }
+
+    /// Renders empty messages of every role, alone and after one another, and takes the worst.
+    fn measure(&self) -> Overhead {
+        let bytes = |roles: &[&str]| {
+            let messages: Vec<_> = roles.iter().map(|role| message(role, "")).collect();
+            let conversation = Conversation {
+                messages: &messages,
+                tools: None,
+                now_seconds: Some(0),
+                add_generation_prompt: true,
+            };
+            self.run(&conversation, conversation.messages, None)
+                .ok()
+                .map(|text| text.len())
+        };
+        let roles = ["system", "user", "assistant", "tool"];
+        let mut per_message = 0;
+        for first in roles {
+            for second in roles {
+                for third in roles {
+                    let shorter = bytes(&[first, second]);
+                    if let (Some(two), Some(three)) = (shorter, bytes(&[first, second, third])) {
+                        per_message = per_message.max(three.saturating_sub(two));
+                    }
+                }
+            }
+        }
+        let starts = [vec![], vec!["user"], vec!["system"], vec!["system", "user"]];
+        let fixed = starts
+            .iter()
+            .filter_map(|roles| bytes(roles))
+            .max()
+            .unwrap_or(0);
+        let small = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Overhead {
+            fixed: small(fixed),
+            per_message: small(per_message),
+        }
+    }
+}
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Template")
+            .field("bytes", &self.source.len())
+            .finish()
+    }
+}
+
+fn check(conversation: &Conversation<'_>) -> Result<(), TemplateError> {
+    let limit = "one of system, user, assistant, tool, developer, function, ipython";
+    for (index, message) in conversation.messages.iter().enumerate() {
+        let role = message.get("role").and_then(serde_json::Value::as_str);
+        if !role.is_some_and(|role| ROLES.contains(&role)) {
+            return Err(TemplateError::Message {
+                index,
+                field: "role",
+                limit,
+            });
+        }
+        if !json::is_shallow(message) {
+            let limit = "nested at most 64 deep";
+            return Err(TemplateError::Message {
+                index,
+                field: "content",
+                limit,
+            });
+        }
+    }
+    if !conversation.tools.is_none_or(json::is_shallow) {
+        let limit = "tools nested at most 64 deep";
+        return Err(TemplateError::Message {
+            index: 0,
+            field: "tools",
+            limit,
+        });
+    }
+    Ok(())
+}
+
+fn environment(source: &str) -> Result<Environment<'static>, TemplateError> {
+    let invalid = |error: minijinja::Error| TemplateError::Invalid {
+        why: error.to_string(),
+    };
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    environment.set_syntax(syntax.build().map_err(invalid)?);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION_MAX);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_filter("tojson", |value: Value, options: Kwargs| {
+        json::dumps(&value, &options)
+    });
+    environment.add_function(
+        "raise_exception",
+        |why: String| -> Result<Value, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
+        },
+    );
+    environment
+        .add_template_owned(NAME, without_generation_tags(source))
+        .map_err(invalid)?;
+    Ok(environment)
+}
+
+/// `{% generation %}` marks training data and means nothing here; minijinja does not know it.
+fn without_generation_tags(source: &str) -> String {
+    let mut kept = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else {
+            break;
+        };
+        let inner = &rest[start + 2..start + length];
+        let (open, word) = match inner.strip_prefix(['-', '+']) {
+            Some(word) => (&inner[..1], word),
+            None => ("", inner),
+        };
+        let (close, word) = match word.strip_suffix(['-', '+']) {
+            Some(bare) => (&word[word.len() - 1..], bare),
+            None => ("", word),
+        };
+        kept.push_str(&rest[..start]);
+        match word.trim() {
+            "generation" => kept.push_str(&format!("{{%{open} if true {close}%}}")),
+            "endgeneration" => kept.push_str(&format!("{{%{open} endif {close}%}}")),
+            _ => kept.push_str(&rest[start..start + length + 2]),
+        }
+        rest = &rest[start + length + 2..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+fn refused(error: minijinja::Error) -> TemplateError {
+    match error.kind() {
+        ErrorKind::OutOfFuel => TemplateError::TooMuch {
+            what: "steps",
+            limit: FUEL,
+        },
+        _ => {
+            // The detail is what `raise_exception` was given; it may quote messages, so it is cut short.
+            let why = error
+                .detail()
+                .map_or_else(|| error.to_string(), str::to_owned);
+            TemplateError::Refused {
+                why: why.chars().take(300).collect(),
+            }
+        }
+    }
+}
+
+/// Takes bytes up to a limit.
+struct Limited {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > RENDERED_BYTES_MAX {
+            self.full = true;
+            return Err(io::Error::other("too much text"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const NAME: &str = "chat";
+/// As much as the tokenizer takes.
+const RENDERED_BYTES_MAX: usize = 8 << 20;
+/// A message takes some 50 steps, a conversation has at most 2,048 of them.
+const FUEL: u64 = 400_000;
+/// Macros of templates nest two or three deep.
+const RECURSION_MAX: usize = 60;
+const ROLES: [&str; 7] = [
+    "system",
+    "user",
+    "assistant",
+    "tool",
+    "developer",
+    "function",
+    "ipython",
+];
+/// SHA-256 of templates read by people: SmolLM2-135M-Instruct.
+const KNOWN: [&str; 1] = ["872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788"];
+
+#[cfg(test)]
+mod tests;

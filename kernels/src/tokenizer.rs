@@ -197,6 +197,11 @@ impl Tokenizer {
         self.specials.control(id)
     }
 
+    /// The text of every control token.
+    pub fn control_texts(&self) -> impl Iterator<Item = &str> {
+        self.specials.control_texts()
+    }
+
     /// The token for the beginning of a text.
     pub fn bos(&self) -> Option<u32> {
         self.bos

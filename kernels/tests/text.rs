@@ -4,6 +4,7 @@
 mod support;
 
 use troop_kernels::gguf::Gguf;
+use troop_kernels::template::{Conversation, Template};
 use troop_kernels::tokenizer::{Origin, Segment, Specials, Tokenizer};
 
 #[test]
@@ -126,4 +127,72 @@ fn the_vocabulary_says_what_ends_a_text() {
     assert_eq!(tokenizer.name(1), b"<|im_start|>");
     assert_eq!(tokenizer.piece(4649), b" France");
     assert_eq!(tokenizer.piece(u32::MAX), b"");
+}
+
+#[test]
+fn conversations_render_and_encode_as_in_llama_cpp() {
+    let (file, golden) = (support::model(), support::golden());
+    let gguf = Gguf::parse(&file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let template = Template::load(&gguf, &tokenizer).unwrap();
+    assert_eq!(template.source(), golden.chat_template);
+    assert!(template.is_known());
+
+    let mut injected = 0;
+    for chat in &golden.chat {
+        let conversation = Conversation {
+            messages: chat.messages.as_array().unwrap(),
+            tools: None,
+            now_seconds: None,
+            add_generation_prompt: true,
+        };
+        let segments = template.render(&conversation).unwrap();
+        let text: String = segments
+            .iter()
+            .map(|segment| segment.text.as_str())
+            .collect();
+        assert_eq!(text, chat.prompt);
+        let ids = template.prompt(&tokenizer, &conversation).unwrap();
+        if !chat.messages.to_string().contains("<|im_end|>") {
+            assert_eq!(ids, chat.ids);
+            continue;
+        }
+        // llama.cpp obeys the user here. We do not: one control token fewer, and the same text.
+        let control = |ids: &[u32]| ids.iter().filter(|id| tokenizer.control(**id)).count();
+        assert_eq!(control(&ids) + 1, control(&chat.ids));
+        let bytes: Vec<u8> = ids
+            .iter()
+            .flat_map(|id| tokenizer.name(*id))
+            .copied()
+            .collect();
+        assert_eq!(String::from_utf8(bytes).unwrap(), chat.prompt);
+        injected += 1;
+    }
+    assert_eq!((golden.chat.len(), injected), (4, 1));
+}
+
+#[test]
+fn the_overhead_of_the_template_bounds_what_it_adds() {
+    let (file, golden) = (support::model(), support::golden());
+    let gguf = Gguf::parse(&file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let overhead = Template::load(&gguf, &tokenizer).unwrap().overhead();
+
+    assert!(
+        overhead.fixed < 300 && overhead.per_message < 100,
+        "{overhead:?}"
+    );
+    for chat in &golden.chat {
+        let messages = chat.messages.as_array().unwrap();
+        let bytes: usize = messages
+            .iter()
+            .map(|message| message["content"].as_str().unwrap().len())
+            .sum();
+        let bound = overhead.bound(messages.len() as u64, bytes as u64);
+        assert!(
+            chat.prompt.len() as u64 <= bound,
+            "{} > {bound}",
+            chat.prompt.len()
+        );
+    }
 }

@@ -90,6 +90,13 @@ impl Specials {
         self.control.get(id as usize).copied().unwrap_or(false)
     }
 
+    pub(super) fn control_texts(&self) -> impl Iterator<Item = &str> {
+        let candidates = self.by_first.values().flatten();
+        candidates
+            .filter(|one| one.control)
+            .map(|one| one.text.as_str())
+    }
+
     pub(super) fn is_end(&self, id: u32) -> bool {
         self.ends.binary_search(&id).is_ok()
     }
