@@ -1,12 +1,175 @@
 //! One request from admission to its last byte, over as many attempts as it takes.
+//!
+//! Lives where the client is; the `Gateway` opens one for each request and gets the other end of a channel.
+//! It talks to the coordinator's `Scheduler`, to the workers' `Doorkeeper`s and `EngineProcess`es, and to its own
+//! `Outbox`. When it dies its channel closes without an ending, its client gets one error, and its hold
+//! expires by itself.
 
+mod answer;
 pub mod protocol;
+mod thread;
 
-/// What the actor hears.
-#[derive(Debug)]
-pub enum SessionMessage {
-    /// Something happened.
-    Input(protocol::Input),
-    /// The timer rang.
-    Wake,
+pub use thread::Thread;
+
+use crate::ids::{NodeKey, RequestId};
+use crate::names;
+use crate::routing::SessionPort;
+use crate::shell::{Node, Seat};
+use protocol::{Delivery, Input, Order};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+/// What a client of a session reads. Dropping it hangs up.
+///
+/// The channel has no limit of its own: what can be in it is bounded by the request, at most one delivery for
+/// each of its tokens and one for each second of waiting.
+pub type Deliveries = UnboundedReceiver<Delivery>;
+
+/// A session could not be opened; nothing has been asked of anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// This node has as many open requests as it may.
+    #[error("{limit} requests are open on this node already")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The actor could not be started.
+    #[error("the session could not be started")]
+    NotStarted,
 }
+
+/// Opens a session for `order`, linked to `parent` if there is one, and begins it.
+pub async fn open(
+    node: &Arc<Node>,
+    key: &NodeKey,
+    order: Order,
+    parent: Option<ActorCell>,
+) -> Result<Deliveries, OpenError> {
+    if node.directory.find(|entries| entries.sessions.len()) >= SESSIONS_MAX {
+        return Err(OpenError::Full {
+            limit: SESSIONS_MAX,
+        });
+    }
+    let (client, deliveries) = unbounded_channel();
+    let name = names::session(node.wiring.me, order.request);
+    let args = SessionArgs {
+        node: node.clone(),
+        key: key.clone(),
+        order,
+        client,
+    };
+    let started = match parent {
+        Some(parent) => Actor::spawn_linked(Some(name), Session, args, parent).await,
+        None => Actor::spawn(Some(name), Session, args).await,
+    };
+    let (session, _) = started.map_err(|_| OpenError::NotStarted)?;
+    session
+        .cast(SessionMessage::Input(Input::Begin))
+        .map_err(|_| OpenError::NotStarted)?;
+    Ok(deliveries)
+}
+
+/// All a session needs from outside.
+pub struct SessionArgs {
+    /// The node it works for.
+    pub node: Arc<Node>,
+    /// The node's key, to sign receipts with.
+    pub key: NodeKey,
+    /// The request.
+    pub order: Order,
+    /// Where the client reads.
+    pub client: UnboundedSender<Delivery>,
+}
+
+/// The actor.
+pub struct Session;
+
+/// The core in its seat, the client's channel, and who watches whether the client still reads it.
+pub struct SessionState {
+    request: RequestId,
+    seat: Seat<Thread>,
+    client: UnboundedSender<Delivery>,
+    watch: JoinHandle<()>,
+}
+
+impl SessionState {
+    fn perform(&mut self, ports: Vec<SessionPort>, myself: &ActorRef<SessionMessage>) {
+        for port in ports {
+            match port {
+                // A client that is gone is noticed by the watch.
+                SessionPort::Deliver(delivery) => drop(self.client.send(delivery)),
+                SessionPort::Close => myself.stop(None),
+            }
+        }
+        self.seat.arm(myself, || SessionMessage::Wake);
+    }
+}
+
+#[ractor::actor(
+    message = pub enum SessionMessage,
+    state = SessionState,
+    arguments = SessionArgs,
+)]
+impl Session {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SessionMessage>,
+        args: SessionArgs,
+    ) -> Result<SessionState, ActorProcessingErr> {
+        let SessionArgs {
+            node,
+            key,
+            order,
+            client,
+        } = args;
+        let request = order.request;
+        let thread = Thread::new(order, key, node.wiring.coordinator);
+        node.directory
+            .enter(|entries| drop(entries.sessions.insert(request, myself.clone())));
+        let watched = client.clone();
+        // The task belongs to this actor, which ends it in `post_stop`.
+        #[allow(clippy::disallowed_methods)]
+        let watch = tokio::spawn(async move {
+            watched.closed().await;
+            let _ = myself.cast(SessionMessage::Input(Input::HangUp));
+        });
+        Ok(SessionState {
+            request,
+            seat: Seat::new(names::SESSION, thread, node),
+            client,
+            watch,
+        })
+    }
+
+    /// Something happened.
+    #[ractor::message(Input(input))]
+    fn input(&self, myself: ActorRef<SessionMessage>, input: Input, state: &mut SessionState) {
+        let ports = state.seat.step(input);
+        state.perform(ports, &myself);
+    }
+
+    /// The timer rang.
+    #[ractor::message(Wake)]
+    fn wake(&self, myself: ActorRef<SessionMessage>, state: &mut SessionState) {
+        let ports = state.seat.wake();
+        state.perform(ports, &myself);
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<SessionMessage>,
+        state: &mut SessionState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.watch.abort();
+        let node = state.seat.node().clone();
+        node.directory
+            .enter(|entries| drop(entries.sessions.remove(&state.request)));
+        Ok(())
+    }
+}
+
+/// Requests open at one time on one node, at most.
+pub const SESSIONS_MAX: usize = 1024;

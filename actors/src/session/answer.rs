@@ -1,0 +1,173 @@
+//! What has been received of an answer: ids by position, and the text they make.
+//!
+//! Whatever arrives is compared with what is here already. The same token again is ignored; a token at a
+//! later position than the next one, or a different one at a known position, is a [`Breach`], and the
+//! attempt that it came from is not believed any further.
+
+use super::protocol::Delivery;
+use crate::generate::Tally;
+use crate::generate::{Event, Finish, Generate, Resume, ResumeChoice};
+use crate::ids::NodeId;
+use crate::receipt::transcript;
+use crate::text::TextStream;
+
+/// The answer so far.
+#[derive(Debug)]
+pub(super) struct Answer {
+    prompt: Option<Vec<u32>>,
+    choices: Vec<Choice>,
+    tokens_max: u32,
+}
+
+#[derive(Debug)]
+struct Choice {
+    ids: Vec<u32>,
+    text: TextStream,
+    finish: Option<Finish>,
+}
+
+/// Why an attempt is not believed any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Breach {
+    /// Something before it was lost.
+    Gap,
+    /// It contradicts what was received before, or the request.
+    Contradiction,
+}
+
+impl Answer {
+    pub(super) fn new(generate: &Generate) -> Answer {
+        let choice = |_| Choice {
+            ids: Vec::new(),
+            text: TextStream::new(&generate.stop),
+            finish: None,
+        };
+        let choices = (0..generate.choices).map(choice).collect();
+        Answer {
+            prompt: None,
+            choices,
+            tokens_max: generate.tokens_max,
+        }
+    }
+
+    /// What the next attempt is to take up; nothing if none has begun.
+    pub(super) fn resume(&self) -> Option<Resume> {
+        let choice = |choice: &Choice| ResumeChoice {
+            ids: choice.ids.clone(),
+            finish: choice.finish,
+        };
+        Some(Resume {
+            prompt: self.prompt.clone()?,
+            choices: self.choices.iter().map(choice).collect(),
+        })
+    }
+
+    /// Whether every choice has ended.
+    pub(super) fn complete(&self) -> bool {
+        self.choices.iter().all(|choice| choice.finish.is_some())
+    }
+
+    /// What both sides would sign.
+    pub(super) fn tally(&self) -> Tally {
+        let prompt = self.prompt.as_deref().unwrap_or_default();
+        Tally {
+            prompt_tokens: prompt.len() as u32,
+            completion_tokens: self
+                .choices
+                .iter()
+                .map(|choice| choice.ids.len() as u32)
+                .sum(),
+            transcript: transcript(prompt, self.choices.iter().map(|choice| &choice.ids[..])),
+        }
+    }
+
+    /// Takes what a worker says; `say` gets what the client sees of it.
+    pub(super) fn take(
+        &mut self,
+        event: Event,
+        worker: NodeId,
+        mut say: impl FnMut(Delivery),
+    ) -> Result<(), Breach> {
+        match event {
+            Event::Started { prompt } => match &self.prompt {
+                None => {
+                    say(Delivery::Started {
+                        prompt_tokens: prompt.len() as u32,
+                        worker,
+                    });
+                    self.prompt = Some(prompt);
+                    Ok(())
+                }
+                Some(known) if *known == prompt => Ok(()),
+                Some(_) => Err(Breach::Contradiction),
+            },
+            Event::Progress { done, total } => {
+                say(Delivery::Waiting {
+                    ahead: None,
+                    prefill: Some((done, total)),
+                });
+                Ok(())
+            }
+            Event::Token {
+                choice,
+                position,
+                id,
+                bytes,
+            } => {
+                let (tokens_max, index) = (self.tokens_max, position as usize);
+                let state = self.begun(choice)?;
+                if let Some(known) = state.ids.get(index) {
+                    return if *known == id {
+                        Ok(())
+                    } else {
+                        Err(Breach::Contradiction)
+                    };
+                }
+                if index > state.ids.len() {
+                    return Err(Breach::Gap);
+                }
+                if state.finish.is_some() || position >= tokens_max {
+                    return Err(Breach::Contradiction);
+                }
+                state.ids.push(id);
+                let text = state.text.push(&bytes);
+                if !text.is_empty() {
+                    say(Delivery::Text { choice, text });
+                }
+                Ok(())
+            }
+            Event::Ended {
+                choice,
+                tokens,
+                finish,
+            } => {
+                let state = self.begun(choice)?;
+                let known = state.ids.len();
+                if tokens as usize > known {
+                    return Err(Breach::Gap);
+                }
+                if (tokens as usize) < known || state.finish.is_some_and(|known| known != finish) {
+                    return Err(Breach::Contradiction);
+                }
+                if state.finish.is_none() {
+                    state.finish = Some(finish);
+                    let text = state.text.finish();
+                    if !text.is_empty() {
+                        say(Delivery::Text { choice, text });
+                    }
+                    say(Delivery::Ended { choice, finish });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn begun(&mut self, choice: u32) -> Result<&mut Choice, Breach> {
+        if self.prompt.is_none() {
+            return Err(Breach::Gap);
+        }
+        self.choices
+            .get_mut(choice as usize)
+            .ok_or(Breach::Contradiction)
+    }
+}

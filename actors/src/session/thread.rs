@@ -1,0 +1,441 @@
+//! The session's core: the thread that holds a request together over its attempts.
+//!
+//! ```text
+//! Asking ─Granted─> Working ─Closed─> (signed, posted, over)
+//!    ^                 │ lost: a gap, a contradiction, silence, a dead engine
+//!    └──next attempt───┘        HangUp in either ─> Leaving ─Closed or too long─> over
+//! ```
+//!
+//! Loss is decided here, on the data path, by positions and deadlines. The client sees one ending at most.
+
+use super::answer::{Answer, Breach};
+use super::protocol::{Delivery, Effect, Grant, Input, Order, Trouble};
+use crate::contract::{Core, Time};
+use crate::generate::{Event, Failure, Work};
+use crate::ids::{AttemptId, HoldId, NodeId, NodeKey};
+use crate::outbox::protocol::Parcel;
+use crate::receipt::{Half, Receipt};
+use crate::scheduler::protocol::{Admit, Refusal};
+
+/// One request.
+#[derive(Debug)]
+pub struct Thread {
+    order: Order,
+    key: NodeKey,
+    coordinator: NodeId,
+    answer: Answer,
+    number: u32,
+    avoid: Option<NodeId>,
+    stage: Stage,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Not begun.
+    New,
+    /// A worker is wanted.
+    Asking { since: Time, again: Time },
+    /// A worker is at it.
+    Working { grant: Box<Grant>, heard: Time },
+    /// The client is gone; what was begun is to be signed for.
+    Leaving {
+        grant: Option<Box<Grant>>,
+        again: Time,
+        until: Time,
+    },
+    /// Nothing more will come.
+    Over,
+}
+
+impl Thread {
+    /// The thread of `order`, signed for with `key`, under the coordinator `coordinator`.
+    pub fn new(order: Order, key: NodeKey, coordinator: NodeId) -> Thread {
+        let answer = Answer::new(&order.generate);
+        let stage = Stage::New;
+        Thread {
+            order,
+            key,
+            coordinator,
+            answer,
+            number: 0,
+            avoid: None,
+            stage,
+            ended: false,
+        }
+    }
+
+    fn admit(&self) -> Effect {
+        let generate = &self.order.generate;
+        Effect::Admit(Admit {
+            request: self.order.request,
+            number: self.number,
+            client: self.key.node(),
+            payer: self.order.payer,
+            model: generate.model,
+            prompt_bytes: generate.prompt.bytes(),
+            turns: generate.prompt.turns(),
+            tokens_max: generate.tokens_max,
+            choices: generate.choices,
+            avoid: self.avoid,
+        })
+    }
+
+    fn ask(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.stage = Stage::Asking {
+            since: now,
+            again: now.plus_ms(ASK_AGAIN_MS),
+        };
+        out.push(self.admit());
+    }
+
+    fn knock(&self, grant: &Grant, out: &mut Vec<Effect>) {
+        let generate = self.order.generate.clone();
+        out.push(Effect::Knock {
+            worker: grant.worker,
+            request: self.order.request,
+            attempt: grant.attempt,
+            ticket: grant.ticket.clone(),
+            work: Box::new(Work {
+                generate,
+                resume: self.answer.resume(),
+            }),
+        });
+    }
+
+    /// The client's one ending, unless it is gone or has had it.
+    fn end(&mut self, delivery: Delivery, out: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.ended, true) {
+            out.push(Effect::Deliver(delivery));
+        }
+    }
+
+    fn over(&mut self, out: &mut Vec<Effect>) {
+        self.stage = Stage::Over;
+        out.push(Effect::Finished {
+            request: self.order.request,
+        });
+        out.push(Effect::Close);
+    }
+
+    fn fail(&mut self, trouble: Trouble, out: &mut Vec<Effect>) {
+        self.end(Delivery::Failed(trouble), out);
+        self.over(out);
+    }
+
+    /// The attempt is not to be gone on with: the next one takes it up where it stands.
+    fn lose(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Working { grant, .. } => {
+                let (worker, attempt) = (grant.worker, grant.attempt);
+                out.push(Effect::Cancel { worker, attempt });
+                self.number += 1;
+                self.avoid = Some(worker);
+                if self.number >= ATTEMPTS_MAX {
+                    let reason = reason.to_owned();
+                    return self.fail(
+                        Trouble::Lost {
+                            attempts: self.number,
+                            reason,
+                        },
+                        out,
+                    );
+                }
+                self.ask(now, out);
+            }
+            // Nobody is left who could sign: the hold expires by itself.
+            Stage::Leaving { .. } => self.over(out),
+            other => self.stage = other,
+        }
+    }
+
+    /// Whether `attempt` is the one this thread listens to.
+    fn current(&self, attempt: AttemptId) -> Option<&Grant> {
+        let grant = match &self.stage {
+            Stage::Working { grant, .. } => Some(grant),
+            Stage::Leaving { grant, .. } => grant.as_ref(),
+            _ => None,
+        };
+        grant
+            .map(|grant| &**grant)
+            .filter(|grant| grant.attempt == attempt)
+    }
+
+    fn event(&mut self, now: Time, attempt: AttemptId, event: Event, out: &mut Vec<Effect>) {
+        let Some(worker) = self.current(attempt).map(|grant| grant.worker) else {
+            return;
+        };
+        if let Stage::Working { heard, .. } = &mut self.stage {
+            *heard = now;
+        }
+        let silent = self.ended;
+        let say = |delivery| {
+            if !silent {
+                out.push(Effect::Deliver(delivery));
+            }
+        };
+        match self.answer.take(event, worker, say) {
+            Ok(()) => {}
+            Err(Breach::Gap) => self.lose(now, "a part of the stream was lost", out),
+            Err(Breach::Contradiction) => self.lose(now, "the worker contradicts itself", out),
+        }
+    }
+
+    /// What this side would sign for `grant`.
+    fn receipt(&self, grant: &Grant) -> Receipt {
+        Receipt {
+            request: self.order.request,
+            hold: HoldId::of(self.order.request),
+            attempt: grant.attempt,
+            client: self.key.node(),
+            worker: grant.worker,
+            model: self.order.generate.model,
+            prices: grant.prices,
+            tally: self.answer.tally(),
+        }
+    }
+
+    fn closed(&mut self, now: Time, half: Half, failure: Option<Failure>, out: &mut Vec<Effect>) {
+        let Some(grant) = self.current(half.receipt.attempt) else {
+            return;
+        };
+        let agreed = half.receipt == self.receipt(grant) && half.verifies();
+        let leaving = matches!(self.stage, Stage::Leaving { .. });
+        let permanent = matches!(&failure, Some(failure) if *failure != Failure::Cancelled);
+        let finished = failure.is_none() && self.answer.complete();
+        if !agreed && !permanent {
+            return self.lose(
+                now,
+                "the worker's receipt differs from what it delivered",
+                out,
+            );
+        }
+        if !finished && !permanent && !leaving {
+            return self.lose(now, "the worker stopped before the end", out);
+        }
+        if agreed {
+            let (id, to) = (half.receipt.attempt, self.coordinator);
+            let receipt = half.countersign(&self.key);
+            out.push(Effect::Post(Box::new(Parcel { id, to, receipt })));
+        }
+        let tally = self.answer.tally();
+        self.end(
+            match failure {
+                Some(failure) => Delivery::Failed(Trouble::Failed(failure)),
+                None => Delivery::Done {
+                    prompt_tokens: tally.prompt_tokens,
+                    completion_tokens: tally.completion_tokens,
+                },
+            },
+            out,
+        );
+        self.over(out);
+    }
+
+    fn refused(&mut self, now: Time, number: u32, refusal: Refusal, out: &mut Vec<Effect>) {
+        if number != self.number {
+            return;
+        }
+        let passing = matches!(refusal, Refusal::NoWorker | Refusal::Busy { .. });
+        match &mut self.stage {
+            // A stream that was begun waits for a worker to come back, as an engine that is restarting does.
+            Stage::Asking { again, .. } if passing && number > 0 => {
+                *again = now.plus_ms(COME_BACK_MS);
+            }
+            Stage::Asking { .. } => self.fail(Trouble::Refused(refusal), out),
+            Stage::Leaving { grant: None, .. } => self.over(out),
+            _ => {}
+        }
+    }
+
+    fn hang_up(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.ended = true;
+        let again = now.plus_ms(CANCEL_AGAIN_MS);
+        let until = now.plus_ms(LEAVE_MS);
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::New => out.push(Effect::Close),
+            Stage::Asking { .. } => {
+                out.push(Effect::Finished {
+                    request: self.order.request,
+                });
+                let until = now.plus_ms(WITHDRAW_MS);
+                self.stage = Stage::Leaving {
+                    grant: None,
+                    again: until,
+                    until,
+                };
+            }
+            Stage::Working { grant, .. } => {
+                let (worker, attempt) = (grant.worker, grant.attempt);
+                out.push(Effect::Cancel { worker, attempt });
+                self.stage = Stage::Leaving {
+                    grant: Some(grant),
+                    again,
+                    until,
+                };
+            }
+            other => self.stage = other,
+        }
+    }
+
+    fn granted(&mut self, now: Time, grant: Box<Grant>, out: &mut Vec<Effect>) {
+        if grant.number != self.number {
+            return;
+        }
+        match &self.stage {
+            Stage::Asking { .. } => {
+                self.knock(&grant, out);
+                self.stage = Stage::Working { grant, heard: now };
+            }
+            // The hold is there: the worker is to sign for nothing, so that it is released at once.
+            Stage::Leaving { grant: None, .. } => {
+                self.knock(&grant, out);
+                let (worker, attempt) = (grant.worker, grant.attempt);
+                out.push(Effect::Cancel { worker, attempt });
+                let again = now.plus_ms(CANCEL_AGAIN_MS);
+                let until = now.plus_ms(LEAVE_MS);
+                self.stage = Stage::Leaving {
+                    grant: Some(grant),
+                    again,
+                    until,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Core for Thread {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Begin => {
+                if matches!(self.stage, Stage::New) {
+                    self.ask(now, out);
+                }
+            }
+            Input::Queued { ahead } => {
+                if matches!(self.stage, Stage::Asking { .. }) && !self.ended {
+                    let ahead = Some(ahead);
+                    out.push(Effect::Deliver(Delivery::Waiting {
+                        ahead,
+                        prefill: None,
+                    }));
+                }
+            }
+            Input::Granted(grant) => self.granted(now, grant, out),
+            Input::Refused { number, refusal } => self.refused(now, number, refusal, out),
+            Input::Turned { attempt, reason } => {
+                if self.current(attempt).is_some() {
+                    self.lose(now, &reason, out);
+                }
+            }
+            Input::Event { attempt, event } => self.event(now, attempt, event, out),
+            Input::Closed {
+                attempt,
+                half,
+                failure,
+            } => {
+                if half.receipt.attempt == attempt {
+                    self.closed(now, *half, failure, out);
+                }
+            }
+            Input::Lost { attempt } => {
+                if self.current(attempt).is_some() {
+                    self.lose(now, "the engine died", out);
+                }
+            }
+            Input::HangUp => self.hang_up(now, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        match &self.stage {
+            Stage::New | Stage::Over => None,
+            Stage::Asking { since, again } => Some((*again).min(since.plus_ms(self.patience()))),
+            Stage::Working { heard, .. } => Some(heard.plus_ms(SILENCE_MS)),
+            Stage::Leaving { again, until, .. } => Some((*again).min(*until)),
+        }
+    }
+
+    fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let patience = self.patience();
+        match &mut self.stage {
+            Stage::New | Stage::Over => {}
+            Stage::Asking { since, again } => {
+                let waited_ms = now.since_ms(*since);
+                if waited_ms < patience {
+                    *again = now.plus_ms(ASK_AGAIN_MS);
+                    return out.push(self.admit());
+                }
+                let trouble = match self.number {
+                    0 => Trouble::QueueTimeout { waited_ms },
+                    attempts => {
+                        let reason = "no other worker came".to_owned();
+                        Trouble::Lost { attempts, reason }
+                    }
+                };
+                self.fail(trouble, out);
+            }
+            Stage::Working { .. } => self.lose(now, "the worker fell silent", out),
+            Stage::Leaving {
+                grant,
+                again,
+                until,
+            } => match grant {
+                Some(grant) if now < *until => {
+                    *again = now.plus_ms(CANCEL_AGAIN_MS);
+                    let (worker, attempt) = (grant.worker, grant.attempt);
+                    out.push(Effect::Cancel { worker, attempt });
+                }
+                _ => self.over(out),
+            },
+        }
+    }
+
+    fn check(&self) {
+        assert!(
+            self.number < ATTEMPTS_MAX || matches!(self.stage, Stage::Over),
+            "attempts end"
+        );
+        let leaving = matches!(self.stage, Stage::Leaving { .. });
+        assert!(!leaving || self.ended, "only a client that is gone is left");
+    }
+}
+
+impl Thread {
+    fn patience(&self) -> u64 {
+        if self.number == 0 {
+            QUEUE_MS_MAX
+        } else {
+            RESUME_MS_MAX
+        }
+    }
+}
+
+/// Attempts of one request, at most.
+const ATTEMPTS_MAX: u32 = 4;
+/// How often an unanswered question is asked again.
+const ASK_AGAIN_MS: u64 = 2_000;
+/// How soon a begun stream asks again when no worker is there.
+const COME_BACK_MS: u64 = 250;
+/// How long a request waits for its first worker.
+const QUEUE_MS_MAX: u64 = 120_000;
+/// How long a begun stream waits for another one.
+const RESUME_MS_MAX: u64 = 30_000;
+/// A worker says something every second; one that has not for so long is lost.
+const SILENCE_MS: u64 = 15_000;
+/// How often an unanswered cancel is said again.
+const CANCEL_AGAIN_MS: u64 = 1_000;
+/// How long the worker's signature is waited for after a hang-up.
+const LEAVE_MS: u64 = 30_000;
+/// How long a ticket that was under way when the client left is waited for.
+const WITHDRAW_MS: u64 = 5_000;
+
+#[cfg(test)]
+mod tests;
