@@ -11,7 +11,7 @@
 //! magic "GGUF" | version | tensor count | metadata count | metadata … | tensors … | padding | data
 //! ```
 //!
-//! This file refuses to read GGUF 1 and big-endian files, nested arrays, and headers above 32 MiB. It
+//! This file refuses to read GGUF 1 and big-endian files, nested arrays, and headers above 20 MiB. It
 //! does not know what a tensor means; `model` does.
 
 mod format;

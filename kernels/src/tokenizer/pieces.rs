@@ -46,7 +46,7 @@ impl Pieces {
                     }
                 }
             }
-            // The header is below 32 MiB and no token is longer here than there.
+            // The header is below 20 MiB and no token is longer here than there.
             pieces.ends.push(pieces.bytes.len() as u32);
         }
         Ok(pieces)
