@@ -1,12 +1,287 @@
 //! Keeps engines running: starts, probes, restarts them, and carries their words.
+//!
+//! Lives on workers. Each engine is a child process of this actor; it gets work from the `Doorkeeper`, tells
+//! `Session`s how it goes, signs the worker's half of every receipt, and reports to the `Scheduler`. When it dies its
+//! children die with it, sessions notice the silence or the loss, and resume on the next life.
 
+mod child;
+mod keeper;
 pub mod protocol;
 
-/// What the actor hears.
-#[derive(Debug)]
-pub enum EngineProcessMessage {
-    /// Something happened.
-    Input(protocol::Input),
-    /// The timer rang.
-    Wake,
+pub use child::Engines;
+pub use keeper::{Engine, EngineState, Keeper};
+
+use crate::engine::frames::FromEngine;
+use crate::ids::{MemberId, NodeKey, Passport};
+use crate::names;
+use crate::routing::EnginePort;
+use crate::shell::{Node, Seat};
+use child::Child;
+use protocol::Input;
+use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How one engine is, for whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// The model.
+    pub model: Passport,
+    /// What people call it.
+    pub name: String,
+    /// How it is.
+    pub state: EngineState,
+    /// The child's process id, while there is one.
+    pub pid: Option<u32>,
+    /// What it said of itself last.
+    pub stats: crate::engine::frames::EngineStats,
+    /// Lives that ended by themselves.
+    pub restarts: u64,
 }
+
+/// The keeper of engines does not answer within its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the keeper of engines does not answer")]
+pub struct Away;
+
+/// The way in for everybody else.
+#[derive(Clone)]
+pub struct EngineProcessHandle(Arc<Node>);
+
+impl EngineProcessHandle {
+    /// The handle to the keeper of engines of `node`.
+    pub fn new(node: Arc<Node>) -> EngineProcessHandle {
+        EngineProcessHandle(node)
+    }
+
+    /// Has a model served from now on. Serving one that is served already changes nothing.
+    pub fn serve(&self, model: Passport, name: &str, created_seconds: u64) -> Result<(), Away> {
+        self.tell(Input::Serve {
+            model,
+            name: name.to_owned(),
+            created_seconds,
+        })
+    }
+
+    /// Takes no more work.
+    pub fn drain(&self) -> Result<(), Away> {
+        self.tell(Input::Drain)
+    }
+
+    /// How every engine is.
+    pub async fn status(&self) -> Result<Vec<EngineStatus>, Away> {
+        let actor = self
+            .0
+            .directory
+            .find(|entries| entries.engine_process.clone())
+            .ok_or(Away)?;
+        match actor
+            .call(EngineProcessMessage::Status, Some(CALL_DEADLINE))
+            .await
+        {
+            Ok(ractor::rpc::CallResult::Success(answer)) => Ok(answer),
+            _ => Err(Away),
+        }
+    }
+
+    fn tell(&self, input: Input) -> Result<(), Away> {
+        let actor = self
+            .0
+            .directory
+            .find(|entries| entries.engine_process.clone())
+            .ok_or(Away)?;
+        actor
+            .cast(EngineProcessMessage::Input(input))
+            .map_err(|_| Away)
+    }
+}
+
+/// A model to be served from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The model.
+    pub model: Passport,
+    /// What people call it.
+    pub name: String,
+    /// When it came to this machine, in seconds since the Unix epoch.
+    pub created_seconds: u64,
+}
+
+/// All a keeper of engines needs from outside.
+pub struct EngineProcessArgs {
+    /// The node it works for.
+    pub node: Arc<Node>,
+    /// The node's key, to sign receipts with.
+    pub key: NodeKey,
+    /// Whose machine it is.
+    pub owner: MemberId,
+    /// How a child is started.
+    pub engines: Arc<dyn Engines>,
+    /// What is served from the start.
+    pub served: Vec<Served>,
+}
+
+/// The actor.
+pub struct EngineProcess;
+
+/// The core in its seat, and the children.
+pub struct EngineProcessState {
+    seat: Seat<Keeper>,
+    engines: Arc<dyn Engines>,
+    children: BTreeMap<Passport, Child>,
+}
+
+impl EngineProcessState {
+    fn step(&mut self, input: Input, myself: &ActorRef<EngineProcessMessage>) {
+        let ports = self.seat.step(input);
+        self.perform(ports, myself);
+    }
+
+    fn perform(&mut self, ports: Vec<EnginePort>, myself: &ActorRef<EngineProcessMessage>) {
+        for port in ports {
+            match port {
+                EnginePort::Spawn { model, life } => {
+                    match Child::start(&*self.engines, model, life, myself) {
+                        Ok(child) => drop(self.children.insert(model, child)),
+                        Err(error) => {
+                            let reason = error.to_string();
+                            let exited = Input::Exited {
+                                model,
+                                life,
+                                reason,
+                            };
+                            let _ = myself.cast(EngineProcessMessage::Input(exited));
+                        }
+                    }
+                }
+                EnginePort::Kill { model, life } => {
+                    if self
+                        .children
+                        .get(&model)
+                        .is_some_and(|child| child.life() == life)
+                    {
+                        self.children.remove(&model);
+                    }
+                }
+                EnginePort::Write { model, life, frame } => {
+                    let child = self
+                        .children
+                        .get(&model)
+                        .filter(|child| child.life() == life);
+                    // A child that does not read is ended; its exit is told as any other.
+                    if child.is_some_and(|child| !child.write(&frame)) {
+                        self.children.remove(&model);
+                        let reason = "it stopped reading".to_owned();
+                        let exited = Input::Exited {
+                            model,
+                            life,
+                            reason,
+                        };
+                        let _ = myself.cast(EngineProcessMessage::Input(exited));
+                    }
+                }
+            }
+        }
+        self.seat.arm(myself, || EngineProcessMessage::Wake);
+    }
+}
+
+#[ractor::actor(
+    message = pub enum EngineProcessMessage,
+    state = EngineProcessState,
+    arguments = EngineProcessArgs,
+)]
+impl EngineProcess {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<EngineProcessMessage>,
+        args: EngineProcessArgs,
+    ) -> Result<EngineProcessState, ActorProcessingErr> {
+        let EngineProcessArgs {
+            node,
+            key,
+            owner,
+            engines,
+            served,
+        } = args;
+        node.directory
+            .enter(|entries| entries.engine_process = Some(myself.clone()));
+        let seat = Seat::new(names::ENGINE_PROCESS, Keeper::new(key, owner), node);
+        let mut state = EngineProcessState {
+            seat,
+            engines,
+            children: BTreeMap::new(),
+        };
+        for Served {
+            model,
+            name,
+            created_seconds,
+        } in served
+        {
+            state.step(
+                Input::Serve {
+                    model,
+                    name,
+                    created_seconds,
+                },
+                &myself,
+            );
+        }
+        Ok(state)
+    }
+
+    /// Something happened.
+    #[ractor::message(Input(input))]
+    fn input(
+        &self,
+        myself: ActorRef<EngineProcessMessage>,
+        input: Input,
+        state: &mut EngineProcessState,
+    ) {
+        state.step(input, &myself);
+    }
+
+    /// The timer rang.
+    #[ractor::message(Wake)]
+    fn wake(&self, myself: ActorRef<EngineProcessMessage>, state: &mut EngineProcessState) {
+        let ports = state.seat.wake();
+        state.perform(ports, &myself);
+    }
+
+    /// A child said something. The permit is given back when it has been heard: that is what bounds how
+    /// much a child can say before it has to wait.
+    #[ractor::message(Heard(model, life, frame, permit))]
+    fn heard(
+        &self,
+        myself: ActorRef<EngineProcessMessage>,
+        model: Passport,
+        life: u64,
+        frame: FromEngine,
+        permit: OwnedSemaphorePermit,
+        state: &mut EngineProcessState,
+    ) {
+        state.step(Input::Frame { model, life, frame }, &myself);
+        drop(permit);
+    }
+
+    /// How every engine is.
+    #[ractor::message(Status(reply))]
+    fn status(&self, reply: RpcReplyPort<Vec<EngineStatus>>, state: &mut EngineProcessState) {
+        let engines = state.seat.core().engines().iter();
+        let status = engines.map(|(model, engine)| EngineStatus {
+            model: *model,
+            name: engine.name.clone(),
+            state: engine.state.clone(),
+            pid: state.children.get(model).and_then(Child::pid),
+            stats: engine.stats,
+            restarts: engine.restarts,
+        });
+        // Whoever asked may have gone.
+        let _ = reply.send(status.collect());
+    }
+}
+
+/// How long a call may take.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);

@@ -1,0 +1,456 @@
+//! The keeper's core: which engines live, what runs on them, and what each session is owed about it.
+//!
+//! ```text
+//! Serve -> Down ─Spawn─> Starting ─Ready─> Ready ─Exited, silent─> Down (waits, then Spawn again)
+//!                            └─Unfit─> Unfit (a model that cannot be served is not tried again)
+//! ```
+//!
+//! A child has a life number; what a dead life says is not heard. An attempt belongs to the peer that its
+//! ticket names: only that peer can cancel it, and it is told the end, whatever the end is.
+
+use super::protocol::{Effect, Input};
+use crate::contract::{Core, Time, earliest};
+use crate::engine::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
+use crate::generate::{Failure, Tally, Work};
+use crate::ids::{AttemptId, MemberId, NodeId, NodeKey, Passport};
+use crate::receipt::{Half, Receipt};
+use crate::scheduler::protocol::{ModelReport, REPORT_EVERY_MS, WorkerReport};
+use crate::ticket::Claims;
+use std::collections::BTreeMap;
+
+/// The engines of one worker.
+#[derive(Debug)]
+pub struct Keeper {
+    key: NodeKey,
+    owner: MemberId,
+    engines: BTreeMap<Passport, Engine>,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    report_at: Time,
+    changed: bool,
+    draining: bool,
+}
+
+/// One engine.
+#[derive(Debug)]
+pub struct Engine {
+    /// What people call its model.
+    pub name: String,
+    /// When the model came to this machine, in seconds since the Unix epoch.
+    pub created_seconds: u64,
+    /// The number of its present or last life.
+    pub life: u64,
+    /// How it is.
+    pub state: EngineState,
+    /// What it said of itself when it was last asked.
+    pub stats: EngineStats,
+    /// Lives that ended by themselves.
+    pub restarts: u64,
+    failures: u32,
+    probe: u64,
+    probe_at: Time,
+    heard: Time,
+}
+
+/// How an engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineState {
+    /// Not running; it is started at this time.
+    Down {
+        /// When.
+        until: Time,
+        /// Why it went down.
+        reason: String,
+    },
+    /// A child is loading the model.
+    Starting {
+        /// Since when.
+        since: Time,
+    },
+    /// It takes work.
+    Ready(EngineFacts),
+    /// The model cannot be served.
+    Unfit {
+        /// Why.
+        reason: String,
+    },
+}
+
+#[derive(Debug)]
+struct Attempt {
+    claims: Claims,
+}
+
+impl Keeper {
+    /// A keeper without engines, on the node with `key`, whose work is paid to `owner`.
+    pub fn new(key: NodeKey, owner: MemberId) -> Keeper {
+        Keeper {
+            key,
+            owner,
+            engines: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            report_at: Time(0),
+            changed: true,
+            draining: false,
+        }
+    }
+
+    /// Every engine, by model.
+    pub fn engines(&self) -> &BTreeMap<Passport, Engine> {
+        &self.engines
+    }
+
+    fn spawn(&mut self, now: Time, model: Passport, out: &mut Vec<Effect>) {
+        let Some(engine) = self.engines.get_mut(&model) else {
+            return;
+        };
+        engine.life += 1;
+        engine.state = EngineState::Starting { since: now };
+        engine.stats = EngineStats::default();
+        engine.heard = now;
+        out.push(Effect::Spawn {
+            model,
+            life: engine.life,
+        });
+    }
+
+    /// The present life of an engine is over; whatever ran on it is lost and said to be.
+    fn down(&mut self, now: Time, model: Passport, reason: String, out: &mut Vec<Effect>) {
+        let Some(engine) = self.engines.get_mut(&model) else {
+            return;
+        };
+        if matches!(
+            engine.state,
+            EngineState::Down { .. } | EngineState::Unfit { .. }
+        ) {
+            return;
+        }
+        let wait = BACK_OFF_MS
+            .saturating_mul(1 << engine.failures.min(10))
+            .min(BACK_OFF_MS_MAX);
+        engine.failures += 1;
+        engine.restarts += 1;
+        engine.state = EngineState::Down {
+            until: now.plus_ms(wait),
+            reason,
+        };
+        self.changed = true;
+        self.lose(model, out);
+    }
+
+    fn lose(&mut self, model: Passport, out: &mut Vec<Effect>) {
+        self.attempts.retain(|attempt, Attempt { claims }| {
+            let lost = claims.model == model;
+            if lost {
+                out.push(Effect::Lost {
+                    client: claims.client,
+                    request: claims.request,
+                    attempt: *attempt,
+                });
+            }
+            !lost
+        });
+    }
+
+    fn start(&mut self, claims: Claims, work: Box<Work>, out: &mut Vec<Effect>) {
+        let attempt = claims.attempt;
+        let lost = Effect::Lost {
+            client: claims.client,
+            request: claims.request,
+            attempt,
+        };
+        let ready = self
+            .engines
+            .get(&claims.model)
+            .filter(|engine| matches!(engine.state, EngineState::Ready(_)));
+        let room = self.attempts.len() < ATTEMPTS_MAX && !self.draining;
+        let (Some(engine), true) = (ready, room) else {
+            return out.push(lost);
+        };
+        if self.attempts.contains_key(&attempt) {
+            return;
+        }
+        let (model, life) = (claims.model, engine.life);
+        out.push(Effect::Write {
+            model,
+            life,
+            frame: ToEngine::Start { attempt, work },
+        });
+        self.attempts.insert(attempt, Attempt { claims });
+        self.changed = true;
+    }
+
+    fn cancel(&self, peer: NodeId, attempt: AttemptId, out: &mut Vec<Effect>) {
+        let Some(Attempt { claims }) = self.attempts.get(&attempt) else {
+            return;
+        };
+        if claims.client != peer {
+            return;
+        }
+        if let Some(engine) = self.engines.get(&claims.model) {
+            let (model, life) = (claims.model, engine.life);
+            out.push(Effect::Write {
+                model,
+                life,
+                frame: ToEngine::Cancel { attempt },
+            });
+        }
+    }
+
+    fn closed(
+        &mut self,
+        attempt: AttemptId,
+        tally: Tally,
+        failure: Option<Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Attempt { claims }) = self.attempts.remove(&attempt) else {
+            return;
+        };
+        self.changed = true;
+        let receipt = Receipt {
+            request: claims.request,
+            hold: claims.hold,
+            attempt,
+            client: claims.client,
+            worker: self.key.node(),
+            model: claims.model,
+            prices: claims.prices,
+            tally,
+        };
+        let half = Box::new(Half::sign(receipt, &self.key));
+        let (client, request) = (claims.client, claims.request);
+        out.push(Effect::Closed {
+            client,
+            request,
+            attempt,
+            half,
+            failure,
+        });
+    }
+
+    fn frame(&mut self, now: Time, model: Passport, frame: FromEngine, out: &mut Vec<Effect>) {
+        let Some(engine) = self.engines.get_mut(&model) else {
+            return;
+        };
+        engine.heard = now;
+        match frame {
+            FromEngine::Ready(facts) => {
+                if matches!(engine.state, EngineState::Starting { .. }) {
+                    engine.state = EngineState::Ready(facts);
+                    engine.probe_at = now.plus_ms(PROBE_EVERY_MS);
+                    self.changed = true;
+                }
+            }
+            FromEngine::Event { attempt, event } => {
+                // Work that is done proves the engine well, and its next fall is a first one again.
+                engine.failures = 0;
+                if let Some(Attempt { claims }) = self.attempts.get(&attempt) {
+                    let (client, request) = (claims.client, claims.request);
+                    out.push(Effect::Event {
+                        client,
+                        request,
+                        attempt,
+                        event,
+                    });
+                }
+            }
+            FromEngine::Closed {
+                attempt,
+                tally,
+                failure,
+            } => {
+                self.closed(attempt, tally, failure, out);
+            }
+            FromEngine::Alive { stats, .. } => engine.stats = stats,
+            FromEngine::Unfit { message } => {
+                let life = engine.life;
+                engine.state = EngineState::Unfit { reason: message };
+                self.changed = true;
+                out.push(Effect::Kill { model, life });
+                self.lose(model, out);
+            }
+        }
+    }
+
+    fn report(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.changed = false;
+        self.report_at = now.plus_ms(REPORT_EVERY_MS);
+        let models = self
+            .engines
+            .iter()
+            .filter_map(|(model, engine)| match &engine.state {
+                EngineState::Ready(facts) if !self.draining => Some(ModelReport {
+                    model: *model,
+                    name: engine.name.clone(),
+                    context: facts.context,
+                    sequences_max: facts.sequences_max,
+                    overhead_fixed_bytes: facts.overhead_fixed_bytes,
+                    overhead_turn_bytes: facts.overhead_turn_bytes,
+                    created_seconds: engine.created_seconds,
+                }),
+                _ => None,
+            });
+        out.push(Effect::Report(WorkerReport {
+            worker: self.key.node(),
+            owner: self.owner,
+            models: models.collect(),
+            running: self
+                .attempts
+                .values()
+                .map(|attempt| attempt.claims.request)
+                .collect(),
+        }));
+    }
+
+    /// When an engine wants attention: to be started, asked, or given up.
+    fn attention(engine: &Engine) -> Option<Time> {
+        match &engine.state {
+            EngineState::Down { until, .. } => Some(*until),
+            EngineState::Starting { since } => Some(since.plus_ms(START_MS_MAX)),
+            EngineState::Ready(_) => Some(engine.probe_at.min(engine.heard.plus_ms(SILENCE_MS))),
+            EngineState::Unfit { .. } => None,
+        }
+    }
+}
+
+impl Core for Keeper {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Serve {
+                model,
+                name,
+                created_seconds,
+            } => {
+                if !self.engines.contains_key(&model) && self.engines.len() < ENGINES_MAX {
+                    let state = EngineState::Starting { since: now };
+                    let engine = Engine {
+                        name,
+                        created_seconds,
+                        life: 0,
+                        state,
+                        stats: EngineStats::default(),
+                        restarts: 0,
+                        failures: 0,
+                        probe: 0,
+                        probe_at: now,
+                        heard: now,
+                    };
+                    self.engines.insert(model, engine);
+                    self.spawn(now, model, out);
+                }
+            }
+            Input::Start { claims, work } => self.start(*claims, work, out),
+            Input::Cancel { peer, attempt } => self.cancel(peer, attempt, out),
+            Input::Frame { model, life, frame } => {
+                if self
+                    .engines
+                    .get(&model)
+                    .is_some_and(|engine| engine.life == life)
+                {
+                    self.frame(now, model, frame, out);
+                }
+            }
+            Input::Exited {
+                model,
+                life,
+                reason,
+            } => {
+                if self
+                    .engines
+                    .get(&model)
+                    .is_some_and(|engine| engine.life == life)
+                {
+                    self.down(now, model, reason, out);
+                }
+            }
+            Input::Drain => {
+                self.draining = true;
+                self.changed = true;
+            }
+        }
+        if self.changed {
+            self.report(now, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let attention = self.engines.values().filter_map(Keeper::attention).min();
+        earliest(attention, Some(self.report_at))
+    }
+
+    fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let models: Vec<Passport> = self.engines.keys().copied().collect();
+        for model in models {
+            let Some(engine) = self.engines.get_mut(&model) else {
+                continue;
+            };
+            if Keeper::attention(engine).is_none_or(|at| now < at) {
+                continue;
+            }
+            let life = engine.life;
+            match &engine.state {
+                EngineState::Down { .. } => {
+                    if !self.draining {
+                        self.spawn(now, model, out);
+                    } else {
+                        engine.state = EngineState::Unfit {
+                            reason: "draining".to_owned(),
+                        };
+                    }
+                }
+                EngineState::Ready(_) if now < engine.heard.plus_ms(SILENCE_MS) => {
+                    engine.probe += 1;
+                    engine.probe_at = now.plus_ms(PROBE_EVERY_MS);
+                    let frame = ToEngine::Probe {
+                        number: engine.probe,
+                    };
+                    out.push(Effect::Write { model, life, frame });
+                }
+                EngineState::Ready(_) | EngineState::Starting { .. } => {
+                    out.push(Effect::Kill { model, life });
+                    self.down(now, model, "it fell silent".to_owned(), out);
+                }
+                EngineState::Unfit { .. } => {}
+            }
+        }
+        if self.changed || now >= self.report_at {
+            self.report(now, out);
+        }
+    }
+
+    fn check(&self) {
+        assert!(self.attempts.len() <= ATTEMPTS_MAX, "attempts are bounded");
+        for Attempt { claims } in self.attempts.values() {
+            let engine = self
+                .engines
+                .get(&claims.model)
+                .expect("an attempt has its engine");
+            assert!(
+                matches!(engine.state, EngineState::Ready(_)),
+                "attempts run on ready engines"
+            );
+        }
+    }
+}
+
+/// Models served by one worker, at most.
+const ENGINES_MAX: usize = 16;
+/// Attempts on all engines of one worker, at most; above what any engine runs at once.
+const ATTEMPTS_MAX: usize = 1024;
+/// The first wait before a fallen engine is started again; it doubles from there.
+const BACK_OFF_MS: u64 = 100;
+/// The longest such wait.
+const BACK_OFF_MS_MAX: u64 = 30_000;
+/// How long a model may take to load.
+const START_MS_MAX: u64 = 120_000;
+/// How often a ready engine is asked how it is.
+const PROBE_EVERY_MS: u64 = 5_000;
+/// An engine that has said nothing for so long, though asked, is ended. One step of the largest chunk on a
+/// slow machine takes seconds.
+const SILENCE_MS: u64 = 30_000;
+
+#[cfg(test)]
+mod tests;
