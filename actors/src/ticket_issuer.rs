@@ -1,12 +1,60 @@
 //! Signs tickets, the only thing a worker believes.
+//!
+//! Lives on coordinators. The `Scheduler` orders a ticket, the session of the request gets it. It keeps
+//! nothing but its key: when it dies, sessions ask the scheduler again, the scheduler orders again, and the
+//! same order gives a ticket for the same attempt.
 
 pub mod protocol;
+mod seal;
 
-/// What the actor hears.
-#[derive(Debug)]
-pub enum TicketIssuerMessage {
+pub use seal::Seal;
+
+use crate::ids::NodeKey;
+use crate::names;
+use crate::shell::{Node, Seat};
+use protocol::Input;
+use ractor::{ActorProcessingErr, ActorRef};
+use std::sync::Arc;
+
+/// All a ticket issuer needs from outside.
+pub struct TicketIssuerArgs {
+    /// The node it works for.
+    pub node: Arc<Node>,
+    /// The node's key, which is what workers believe.
+    pub key: NodeKey,
+}
+
+/// The actor; its state is the core in its seat.
+pub struct TicketIssuer;
+
+#[ractor::actor(
+    message = pub enum TicketIssuerMessage,
+    state = Seat<Seal>,
+    arguments = TicketIssuerArgs,
+)]
+impl TicketIssuer {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<TicketIssuerMessage>,
+        args: TicketIssuerArgs,
+    ) -> Result<Seat<Seal>, ActorProcessingErr> {
+        let TicketIssuerArgs { node, key } = args;
+        node.directory
+            .enter(|entries| entries.ticket_issuer = Some(myself));
+        Ok(Seat::new(names::TICKET_ISSUER, Seal::new(key), node))
+    }
+
     /// Something happened.
-    Input(protocol::Input),
+    #[ractor::message(Input(input))]
+    fn input(&self, myself: ActorRef<TicketIssuerMessage>, input: Input, state: &mut Seat<Seal>) {
+        state.step(input);
+        state.arm(&myself, || TicketIssuerMessage::Wake);
+    }
+
     /// The timer rang.
-    Wake,
+    #[ractor::message(Wake)]
+    fn wake(&self, myself: ActorRef<TicketIssuerMessage>, state: &mut Seat<Seal>) {
+        state.wake();
+        state.arm(&myself, || TicketIssuerMessage::Wake);
+    }
 }

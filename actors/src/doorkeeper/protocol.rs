@@ -2,7 +2,8 @@
 
 use crate::generate::Work;
 use crate::ids::{AttemptId, NodeId, RequestId};
-use crate::ticket::Claims;
+use crate::ticket::{Claims, TicketError};
+use serde::{Deserialize, Serialize};
 
 /// What may happen at the door.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +41,44 @@ pub enum Effect {
         request: RequestId,
         /// Its attempt.
         attempt: AttemptId,
-        /// Why, by name.
-        reason: String,
+        /// Why.
+        reason: Turnaway,
     },
+}
+
+/// Why a peer is turned away. Nothing was started, and the ticket was not used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Turnaway {
+    /// The ticket itself is no good here.
+    #[error("{0}")]
+    Ticket(TicketError),
+    /// The ticket is older than this door, whose predecessor may have let it in.
+    #[error("the ticket was issued before this door was open; ask for another")]
+    Window,
+    /// The ticket was let in before: its attempt is running, or has run.
+    #[error("the ticket was used before")]
+    Used,
+    /// As many tickets are remembered as can be.
+    #[error("the door remembers {limit} tickets already")]
+    Full {
+        /// How many.
+        limit: u32,
+    },
+    /// The work is not what the ticket is for, and never will be.
+    #[error("{field}: the ticket allows {allowed}, the work has {found}")]
+    Beyond {
+        /// Which part of the work.
+        field: String,
+        /// What the ticket says.
+        allowed: String,
+        /// What the work says.
+        found: String,
+    },
+}
+
+impl Turnaway {
+    /// Whether another worker would say the same of the same request.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Turnaway::Beyond { .. })
+    }
 }

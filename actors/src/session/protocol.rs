@@ -1,5 +1,6 @@
 //! What a `Session` hears and says.
 
+use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Finish, Generate, Work};
 use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, RequestId};
 use crate::outbox::protocol::Parcel;
@@ -59,8 +60,8 @@ pub enum Input {
     Turned {
         /// Which attempt.
         attempt: AttemptId,
-        /// Why, by the doorkeeper's own name for it.
-        reason: String,
+        /// Why.
+        reason: Turnaway,
     },
     /// The worker says how it goes.
     Event {

@@ -1,0 +1,274 @@
+use super::*;
+use crate::generate::{Generate, Prompt, Sampling};
+use crate::ids::{HoldId, MemberId, NodeKey, Passport};
+use crate::price::Prices;
+use crate::ticket::TicketError;
+
+const NOW: Time = Time(1_800_000_000_000);
+
+fn coordinator() -> NodeKey {
+    NodeKey::from_secret([1; 32])
+}
+
+fn door() -> Door {
+    let wiring = Wiring {
+        me: NodeId([2; 32]),
+        coordinator: coordinator().node(),
+    };
+    Door::new(wiring, Time(NOW.0 - 60_000))
+}
+
+fn claims(number: u32) -> Claims {
+    let request = RequestId([3; 16]);
+    let hold = HoldId::of(request);
+    Claims {
+        issuer: coordinator().node(),
+        payer: MemberId([4; 16]),
+        worker: NodeId([2; 32]),
+        client: NodeId([5; 32]),
+        issued_at: NOW.seconds(),
+        expires_at: NOW.seconds() + 120,
+        attempt: AttemptId::of(hold, number),
+        hold,
+        request,
+        number,
+        model: Passport([6; 32]),
+        prompt_bytes_max: 5,
+        completion_tokens_max: 20,
+        prices: Prices::REFERENCE.version(),
+        cost_max: 1,
+        stream_seconds_max: 60,
+    }
+}
+
+fn work() -> Work {
+    Work {
+        generate: Generate {
+            model: Passport([6; 32]),
+            prompt: Prompt::Text("hello".into()),
+            sampling: Sampling::default(),
+            choices: 2,
+            tokens_max: 10,
+            stop: Vec::new(),
+            ignore_end: false,
+            now_seconds: 0,
+        },
+        resume: None,
+    }
+}
+
+/// What the door says to the client of `claims` with a ticket of `claims` and this work.
+fn knock(door: &mut Door, now: Time, claims: &Claims, work: Work) -> Result<Claims, Turnaway> {
+    let input = Input::Knock {
+        peer: NodeId([5; 32]),
+        request: RequestId([3; 16]),
+        attempt: claims.attempt,
+        ticket: ticket::sign(claims, &coordinator()),
+        work: Box::new(work.clone()),
+    };
+    let mut out = Vec::new();
+    door.step(now, input, &mut out);
+    door.check();
+    assert_eq!(out.len(), 1, "every knock has one answer");
+    match out.remove(0) {
+        Effect::Admit {
+            claims,
+            work: admitted,
+        } => {
+            assert_eq!(*admitted, work);
+            Ok(*claims)
+        }
+        Effect::Turn {
+            peer,
+            request,
+            attempt,
+            reason,
+        } => {
+            assert_eq!(
+                (peer, request, attempt),
+                (NodeId([5; 32]), RequestId([3; 16]), claims.attempt)
+            );
+            Err(reason)
+        }
+    }
+}
+
+#[test]
+fn a_ticket_is_let_in_once() {
+    let mut door = door();
+    assert_eq!(knock(&mut door, NOW, &claims(0), work()), Ok(claims(0)));
+    assert_eq!(
+        knock(&mut door, NOW, &claims(0), work()),
+        Err(Turnaway::Used)
+    );
+    // A fresh ticket for the same attempt is the same ticket.
+    let again = Claims {
+        issued_at: NOW.seconds() + 1,
+        ..claims(0)
+    };
+    assert_eq!(
+        knock(&mut door, NOW.plus_ms(2000), &again, work()),
+        Err(Turnaway::Used)
+    );
+    assert_eq!(knock(&mut door, NOW, &claims(1), work()), Ok(claims(1)));
+}
+
+#[test]
+fn a_ticket_for_another_worker_or_client_or_from_another_coordinator_is_turned_away() {
+    let other = NodeId([9; 32]);
+    let cases = [
+        (
+            Claims {
+                worker: other,
+                ..claims(0)
+            },
+            TicketError::Audience,
+        ),
+        (
+            Claims {
+                client: other,
+                ..claims(0)
+            },
+            TicketError::Client,
+        ),
+    ];
+    for (claims, error) in cases {
+        assert_eq!(
+            knock(&mut door(), NOW, &claims, work()),
+            Err(Turnaway::Ticket(error))
+        );
+    }
+    let mut door = Door::new(
+        Wiring {
+            me: NodeId([2; 32]),
+            coordinator: other,
+        },
+        Time(0),
+    );
+    assert_eq!(
+        knock(&mut door, NOW, &claims(0), work()),
+        Err(Turnaway::Ticket(TicketError::UnknownKey))
+    );
+}
+
+#[test]
+fn a_ticket_older_than_the_door_may_have_been_used_and_is_not_let_in() {
+    // Given a door that opened just now, after another that nobody remembers,
+    let wiring = Wiring {
+        me: NodeId([2; 32]),
+        coordinator: coordinator().node(),
+    };
+    let mut door = Door::new(wiring, NOW);
+    // when tickets come from before, and from so soon after that a fast clock may explain it,
+    for age in [-10, 0, LEEWAY_SECONDS as i64] {
+        let issued_at = NOW.seconds().saturating_add_signed(age);
+        let claims = Claims {
+            issued_at,
+            expires_at: issued_at + 120,
+            ..claims(0)
+        };
+        // then they are turned away, and one that is certainly new is let in.
+        assert_eq!(
+            knock(&mut door, NOW, &claims, work()),
+            Err(Turnaway::Window),
+            "{age}"
+        );
+    }
+    let issued_at = NOW.seconds() + LEEWAY_SECONDS + 1;
+    let claims = Claims {
+        issued_at,
+        expires_at: issued_at + 120,
+        ..claims(0)
+    };
+    assert!(knock(&mut door, NOW.plus_ms(6000), &claims, work()).is_ok());
+    // A coordinator that is this very node has this very clock.
+    let wiring = Wiring {
+        me: coordinator().node(),
+        coordinator: coordinator().node(),
+    };
+    let mut door = Door::new(wiring, NOW);
+    let claims = Claims {
+        worker: coordinator().node(),
+        issued_at: NOW.seconds() + 1,
+        expires_at: NOW.seconds() + 121,
+        ..claims
+    };
+    assert!(knock(&mut door, NOW.plus_ms(1000), &claims, work()).is_ok());
+}
+
+#[test]
+fn work_beyond_the_ticket_is_turned_away_for_good_and_does_not_use_it_up() {
+    let mut door = door();
+    let mut longer = work();
+    longer.generate.prompt = Prompt::Text("hello!".into());
+    let mut more = work();
+    more.generate.tokens_max = 11;
+    let mut many = work();
+    (many.generate.tokens_max, many.generate.choices) = (u32::MAX, u32::MAX);
+    let mut other = work();
+    other.generate.model = Passport([7; 32]);
+    for (work, expected) in [
+        (longer, "prompt bytes"),
+        (more, "completion tokens"),
+        (many, "completion tokens"),
+        (other, "model"),
+    ] {
+        let Err(reason) = knock(&mut door, NOW, &claims(0), work) else {
+            panic!("{expected} was let in");
+        };
+        assert!(reason.is_permanent());
+        assert!(
+            matches!(&reason, Turnaway::Beyond { field, .. } if field == expected),
+            "{reason}"
+        );
+    }
+    assert!(knock(&mut door, NOW, &claims(0), work()).is_ok());
+}
+
+#[test]
+fn an_answer_goes_only_to_the_attempt_the_ticket_names() {
+    let mut out = Vec::new();
+    let input = Input::Knock {
+        peer: NodeId([5; 32]),
+        request: RequestId([3; 16]),
+        attempt: AttemptId([0; 16]),
+        ticket: ticket::sign(&claims(0), &coordinator()),
+        work: Box::new(work()),
+    };
+    door().step(NOW, input, &mut out);
+    assert!(
+        matches!(
+            &out[..],
+            [Effect::Turn {
+                reason: Turnaway::Beyond { .. },
+                ..
+            }]
+        ),
+        "{out:?}"
+    );
+}
+
+#[test]
+fn a_full_door_says_so_and_has_room_again_when_tickets_expire() {
+    // Given a door that remembers all it can,
+    let mut door = door();
+    let expires = NOW.seconds() + 100;
+    for number in 0..TICKETS_MAX as u32 {
+        let attempt = AttemptId::of(HoldId([8; 16]), number);
+        door.used.insert(attempt, expires);
+        door.forget.insert((expires, attempt));
+    }
+    // then no ticket is let in until one can be forgotten.
+    let limit = TICKETS_MAX as u32;
+    assert_eq!(
+        knock(&mut door, NOW, &claims(0), work()),
+        Err(Turnaway::Full { limit })
+    );
+    let late = Claims {
+        issued_at: expires,
+        expires_at: expires + 120,
+        ..claims(0)
+    };
+    assert!(knock(&mut door, Time(expires * 1000), &late, work()).is_ok());
+    assert_eq!(door.remembered(), 1);
+}
