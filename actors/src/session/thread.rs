@@ -11,6 +11,7 @@
 use super::answer::{Answer, Breach};
 use super::protocol::{Delivery, Effect, Grant, Input, Order, Trouble};
 use crate::contract::{Core, Time};
+use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Work};
 use crate::ids::{AttemptId, HoldId, NodeId, NodeKey};
 use crate::outbox::protocol::Parcel;
@@ -132,14 +133,8 @@ impl Thread {
                 self.number += 1;
                 self.avoid = Some(worker);
                 if self.number >= ATTEMPTS_MAX {
-                    let reason = reason.to_owned();
-                    return self.fail(
-                        Trouble::Lost {
-                            attempts: self.number,
-                            reason,
-                        },
-                        out,
-                    );
+                    let (attempts, reason) = (self.number, reason.to_owned());
+                    return self.fail(Trouble::Lost { attempts, reason }, out);
                 }
                 self.ask(now, out);
             }
@@ -248,6 +243,19 @@ impl Thread {
         }
     }
 
+    /// The door did not let this attempt in.
+    fn turned(&mut self, now: Time, reason: Turnaway, out: &mut Vec<Effect>) {
+        match reason {
+            // A knock that arrived twice: the first one is being worked on, or its silence will show.
+            Turnaway::Used => {}
+            Turnaway::Beyond { ref field, .. } => {
+                let (field, message) = (field.clone(), reason.to_string());
+                self.fail(Trouble::Failed(Failure::Invalid { field, message }), out);
+            }
+            reason => self.lose(now, &reason.to_string(), out),
+        }
+    }
+
     fn hang_up(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.ended = true;
         let again = now.plus_ms(CANCEL_AGAIN_MS);
@@ -329,7 +337,7 @@ impl Core for Thread {
             Input::Refused { number, refusal } => self.refused(now, number, refusal, out),
             Input::Turned { attempt, reason } => {
                 if self.current(attempt).is_some() {
-                    self.lose(now, &reason, out);
+                    self.turned(now, reason, out);
                 }
             }
             Input::Event { attempt, event } => self.event(now, attempt, event, out),
@@ -410,10 +418,9 @@ impl Core for Thread {
 
 impl Thread {
     fn patience(&self) -> u64 {
-        if self.number == 0 {
-            QUEUE_MS_MAX
-        } else {
-            RESUME_MS_MAX
+        match self.number {
+            0 => QUEUE_MS_MAX,
+            _ => RESUME_MS_MAX,
         }
     }
 }
