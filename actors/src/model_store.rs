@@ -11,9 +11,11 @@
 //! finds the work done. This is plain blocking code, for the command line and for the boot of a node alike.
 
 pub mod alias;
+mod facts;
 mod manifest;
 mod pull;
 mod wheel;
 
+pub use facts::Facts;
 pub use manifest::{Manifest, Store, StoreError};
 pub use pull::{Phase, Progress, PullError, Source, pull};

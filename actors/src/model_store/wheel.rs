@@ -36,7 +36,9 @@ pub(super) fn model_in<T>(
         if !member.is_file() || !member.name().ends_with(".gguf") {
             continue;
         }
-        if member.is_symlink() || member.enclosed_name().is_none() {
+        // The name is not used; but who writes such a one means no good.
+        let outside = member.name().starts_with('/') || member.name().contains(['\\', '\0']);
+        if member.is_symlink() || outside || member.enclosed_name().is_none() {
             return Err(bad(format!(
                 "member {:?} points outside the archive",
                 member.name()
