@@ -17,12 +17,15 @@
 //! ```
 
 pub mod reference;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 
 use std::ops::Range;
 
 use half::f16;
 
 use crate::isa::Isa;
+use crate::lanes::by_isa;
 use crate::memory::Shared;
 
 /// Tokens in a page, and keys in a chunk.
@@ -84,10 +87,10 @@ pub(crate) unsafe fn store(
 }
 
 /// The result for some queries over the same cache, one row of `out` each. `scratch` holds scores and
-/// is `scratch_len` long at least. False if a score is not finite.
+/// is `scratch_len(keys)` long at least. False if a score is not finite.
 #[must_use]
 pub fn attend(
-    _isa: Isa,
+    isa: Isa,
     cache: Cache<'_>,
     scale: f32,
     queries: &[Query<'_>],
@@ -95,13 +98,19 @@ pub fn attend(
     out: &mut [&mut [f32]],
 ) -> bool {
     assert_eq!(queries.len(), out.len());
-    let mut finite = true;
-    for (query, out) in queries.iter().zip(out) {
+    assert!(cache.head_width.is_multiple_of(KEYS));
+    for (query, out) in queries.iter().zip(out.iter()) {
         assert!(query.keys > 0 && query.keys <= cache.pages.len() * PAGE_TOKENS);
+        assert!(scratch.len() >= scratch_len(query.keys));
         assert!(query.q.len() == cache.head_width && out.len() == cache.head_width);
-        finite &= reference::attend(cache, scale, *query, &mut scratch[..query.keys], out);
     }
-    finite
+    let part_len = 2 * PAGE_TOKENS * cache.head_width;
+    assert!(cache.pages.iter().all(|page| page.len() == part_len));
+    by_isa!(
+        isa,
+        attend(cache, scale, queries, scratch, out),
+        reference::attend_all(cache, scale, queries, scratch, out)
+    )
 }
 
 /// Length of the scratch memory that queries over so many keys need.
@@ -110,4 +119,4 @@ pub fn scratch_len(keys: usize) -> usize {
 }
 
 /// Rows of queries that a path works on at once, at most.
-const ROWS_MAX: usize = 4;
+pub(crate) const ROWS_MAX: usize = 4;

@@ -10,8 +10,11 @@
 //! order suits one AVX-512 register or two AVX2 ones, and a warp of a GPU by halves.
 
 pub mod reference;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod simd;
 
 use crate::isa::Isa;
+use crate::lanes::by_isa;
 
 /// Elements in a block whose sum is closed before the next one begins.
 pub const BLOCK: usize = 256;
@@ -19,7 +22,7 @@ pub const BLOCK: usize = 256;
 pub const LANES: usize = 16;
 
 /// The sum of `a[i] * b[i]`.
-pub fn dot(_isa: Isa, a: &[f32], b: &[f32]) -> f32 {
+pub fn dot(isa: Isa, a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    reference::dot(a, b)
+    by_isa!(isa, dot(a, b), reference::dot(a, b))
 }

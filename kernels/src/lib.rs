@@ -17,6 +17,7 @@ pub mod embed;
 pub mod gate;
 pub mod gguf;
 pub mod isa;
+mod lanes;
 pub mod math;
 pub mod matmul;
 mod memory;

@@ -13,6 +13,10 @@
 //! What happens to an output is part of the operation, because it is still in a register then: it is
 //! stored, added to a residual, or multiplied into the gated activation.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod pack;
 pub mod reference;
 
@@ -202,8 +206,48 @@ pub(crate) unsafe fn multiply(
         let end = strips.end.min(section.strips.end);
         for strip in start..end {
             let bytes = matrix.strip_bytes(section, strip);
-            // SAFETY: passed on from the caller.
-            unsafe { reference::strip(matrix, section.format, bytes, strip, input, output) }
+            // SAFETY: passed on from the caller; packing has asserted the instruction set.
+            unsafe {
+                match pack::is_interleaved(matrix.isa, section.format) {
+                    true => interleaved(matrix.isa, section.format, bytes, strip, input, output),
+                    false => reference::strip(matrix, section.format, bytes, strip, input, output),
+                }
+            }
         }
     }
+}
+
+/// # Safety
+/// As for `multiply`, and the machine has the instruction set.
+#[cfg(target_arch = "x86_64")]
+unsafe fn interleaved(
+    isa: Isa,
+    format: Format,
+    bytes: &[u8],
+    strip: usize,
+    input: Input<'_>,
+    output: Output<'_>,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match isa {
+            Isa::Reference => unreachable!("the reference keeps rows"),
+            Isa::Avx2 => avx2::strip(format, bytes, strip, input, output),
+            Isa::Avx512 => avx512::strip(format, bytes, strip, input, output),
+        }
+    }
+}
+
+/// # Safety
+/// Never called: only the reference is available, and it keeps rows.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn interleaved(
+    _: Isa,
+    _: Format,
+    _: &[u8],
+    _: usize,
+    _: Input<'_>,
+    _: Output<'_>,
+) {
+    unreachable!("the reference keeps rows")
 }

@@ -6,17 +6,16 @@
 //!
 //! The sum is the dot product of rule 3. Everything else is one rounded operation at a time.
 
-use crate::dot::dot;
+pub mod reference;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+
 use crate::isa::Isa;
+use crate::lanes::by_isa;
 
 /// Normalizes one row. False if the sum of squares is not finite.
 #[must_use]
 pub fn rms(isa: Isa, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) -> bool {
     assert!(x.len() == weight.len() && x.len() == out.len());
-    let sum = dot(isa, x, x);
-    let r = 1.0 / (sum / x.len() as f32 + epsilon).sqrt();
-    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = (x * r) * weight;
-    }
-    sum.is_finite()
+    by_isa!(isa, rms(x, weight, epsilon, out), reference::rms(x, weight, epsilon, out))
 }

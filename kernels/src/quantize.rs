@@ -9,9 +9,12 @@
 //! Quantizing happens once per input of a matmul; q, k and v share it, and so do gate and up.
 
 pub mod reference;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 
 use crate::block::GROUP;
 use crate::isa::Isa;
+use crate::lanes::by_isa;
 
 /// Below this largest magnitude a group counts as zero. 127 / 2^-100 is far from overflow, and no
 /// product with such a value could be seen in any sum.
@@ -84,8 +87,8 @@ impl Quantized {
 
 /// Quantizes a run of whole groups. False if a value is not finite.
 #[must_use]
-pub fn quantize(_isa: Isa, x: &[f32], out: ViewMut<'_>) -> bool {
+pub fn quantize(isa: Isa, x: &[f32], out: ViewMut<'_>) -> bool {
     assert!(x.len().is_multiple_of(GROUP) && out.q.len() == x.len());
     assert!(out.scale.len() == x.len() / GROUP && out.sum.len() == x.len() / GROUP);
-    reference::quantize(x, out)
+    by_isa!(isa, quantize(x, out), reference::quantize(x, out))
 }

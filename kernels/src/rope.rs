@@ -7,7 +7,14 @@
 //!
 //! Pairs are neighbours (2 i, 2 i + 1), as files of the llama architecture store them.
 
+pub mod reference;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+
 use std::ops::Range;
+
+use crate::isa::Isa;
+use crate::lanes::by_isa;
 
 /// Cosines and sines of every position so far. It grows as positions are used, since a model's whole
 /// context would be megabytes that a short conversation never reads.
@@ -15,7 +22,7 @@ use std::ops::Range;
 pub struct Table {
     frequencies: Vec<f64>,
     /// Per position and pair: cosine, sine.
-    turns: Vec<(f32, f32)>,
+    turns: Vec<[f32; 2]>,
 }
 
 impl Table {
@@ -41,25 +48,21 @@ impl Table {
             for frequency in &self.frequencies {
                 let angle = position as f64 * frequency;
                 self.turns
-                    .push((libm::cos(angle) as f32, libm::sin(angle) as f32));
+                    .push([libm::cos(angle) as f32, libm::sin(angle) as f32]);
             }
         }
     }
 
     /// The turns of one position, one per pair.
-    pub fn at(&self, position: usize) -> &[(f32, f32)] {
+    pub fn at(&self, position: usize) -> &[[f32; 2]] {
         let pairs = self.frequencies.len();
         let range: Range<usize> = position * pairs..(position + 1) * pairs;
         &self.turns[range]
     }
 }
 
-/// Turns one head's pairs of neighbours in place.
-pub fn turn(head: &mut [f32], turns: &[(f32, f32)]) {
-    assert_eq!(head.len(), turns.len() * 2);
-    for (pair, (c, s)) in head.chunks_exact_mut(2).zip(turns) {
-        let (x0, x1) = (pair[0], pair[1]);
-        pair[0] = x0.mul_add(*c, -(x1 * s));
-        pair[1] = x0.mul_add(*s, x1 * c);
-    }
+/// Turns the pairs of neighbours of some heads in place; each head is `2 * turns.len()` wide.
+pub fn turn(isa: Isa, heads: &mut [f32], turns: &[[f32; 2]]) {
+    assert!(!turns.is_empty() && heads.len().is_multiple_of(turns.len() * 2));
+    by_isa!(isa, turn(heads, turns), reference::turn(heads, turns))
 }

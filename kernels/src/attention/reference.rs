@@ -6,6 +6,21 @@ use super::{Cache, KEYS, PAGE_TOKENS, Query};
 use crate::dot::reference::dot;
 use crate::math::exp;
 
+/// Writes the results of some queries, one after the other. False if a score is not finite.
+pub(super) fn attend_all(
+    cache: Cache<'_>,
+    scale: f32,
+    queries: &[Query<'_>],
+    scratch: &mut [f32],
+    out: &mut [&mut [f32]],
+) -> bool {
+    let mut finite = true;
+    for (query, out) in queries.iter().zip(out) {
+        finite &= attend(cache, scale, *query, &mut scratch[..query.keys], out);
+    }
+    finite
+}
+
 /// Writes the result of one query. False if a score is not finite; the result is then of no use.
 pub fn attend(
     cache: Cache<'_>,

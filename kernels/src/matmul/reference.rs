@@ -2,9 +2,10 @@
 
 use super::{Finish, Input, Matrix, Output, STRIP};
 use crate::block::{self, GROUP};
-use crate::dot::reference::dot;
+use crate::dot::dot;
 use crate::gate::gated;
 use crate::gguf::Format;
+use crate::isa::Isa;
 use crate::quantize::View;
 
 /// One output of a quantized matmul: a stored row times token `token`'s quantized activations.
@@ -30,10 +31,10 @@ pub fn output(format: Format, row: &[u8], x: View<'_>, token: usize) -> f32 {
 }
 
 /// One output of a float matmul.
-pub fn float_output(format: Format, row: &[u8], x: &[f32]) -> f32 {
+pub fn float_output(isa: Isa, format: Format, row: &[u8], x: &[f32]) -> f32 {
     let mut weights = vec![0.0; x.len()];
     block::unpack_row(format, row, &mut weights);
-    dot(&weights, x)
+    dot(isa, &weights, x)
 }
 
 /// All outputs of one strip of rows stored as in the file.
@@ -54,6 +55,7 @@ pub(crate) unsafe fn strip(
         let result: [f32; STRIP] = std::array::from_fn(|row| match block::is_quantized(format) {
             true => self::output(format, rows[row], input.quantized, token),
             false => float_output(
+                matrix.isa,
                 format,
                 rows[row],
                 &input.floats[token * columns..][..columns],

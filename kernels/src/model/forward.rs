@@ -307,14 +307,12 @@ impl Pass<'_> {
             let qkv = unsafe { self.qkv.slice_mut(at..at + self.sizes.qkv) };
             let (queries, rest) = qkv.split_at_mut(self.sizes.keys_at);
             let (keys, values) = rest.split_at_mut(self.sizes.values_at - self.sizes.keys_at);
-            for query in queries.chunks_exact_mut(width).take(facts.heads) {
-                rope::turn(query, turns);
-            }
+            rope::turn(self.model.isa, &mut queries[..facts.heads * width], turns);
+            rope::turn(self.model.isa, &mut keys[..facts.kv_heads * width], turns);
             let table = self.table(row.run);
             let slot = row.position % PAGE_TOKENS;
-            let heads = keys.chunks_exact_mut(width).zip(values.chunks_exact(width));
+            let heads = keys.chunks_exact(width).zip(values.chunks_exact(width));
             for (kv_head, (key, value)) in heads.enumerate().take(facts.kv_heads) {
-                rope::turn(key, turns);
                 let part = self.part(table[row.position / PAGE_TOKENS], layer, kv_head);
                 // SAFETY: no other thread writes this slot, and nobody reads in this phase.
                 let finite =

@@ -1,0 +1,267 @@
+//! Attention over lanes: up to four queries at once over the same keys and values.
+//!
+//! ```text
+//! scores   16 keys in 16 lanes; each lane walks its own key's dimensions in the order of rule 3. The
+//!          tree is walked depth first, so that only a few sums of each query are alive at a time:
+//!          ((0 8)(4 12)) ((2 10)(6 14))   ((1 9)(5 13)) ((3 11)(7 15))
+//! weights  exp in 16 lanes; keys that a query does not see get weight zero, which changes no sum
+//! values   64 dimensions in 4 registers per query; keys in order
+//! ```
+
+use super::{Cache, KEYS, PAGE_TOKENS, Query, ROWS_MAX};
+use crate::dot::BLOCK;
+use crate::lanes::{self, LANES, Lanes, entries};
+
+entries! {
+    fn attend(
+        cache: Cache<'_>,
+        scale: f32,
+        queries: &[Query<'_>],
+        scratch: &mut [f32],
+        out: &mut [&mut [f32]],
+    ) -> bool;
+}
+
+/// Registers of values per query.
+const REGISTERS: usize = 4;
+
+/// `attention::reference::attend_all`.
+///
+/// # Safety
+/// The instruction set of `L` is enabled, and the lengths are as `attention::attend` asserts.
+#[inline(always)]
+unsafe fn attend<L: Lanes>(
+    cache: Cache<'_>,
+    scale: f32,
+    queries: &[Query<'_>],
+    scratch: &mut [f32],
+    out: &mut [&mut [f32]],
+) -> bool {
+    let mut finite = true;
+    let rows = queries.chunks(ROWS_MAX).zip(out.chunks_mut(ROWS_MAX));
+    for (queries, out) in rows {
+        // SAFETY: passed on from the caller.
+        finite &= unsafe {
+            match queries.len() {
+                1 => rows_of::<L, 1>(cache, scale, queries, scratch, out),
+                2 => rows_of::<L, 2>(cache, scale, queries, scratch, out),
+                3 => rows_of::<L, 3>(cache, scale, queries, scratch, out),
+                _ => rows_of::<L, ROWS_MAX>(cache, scale, queries, scratch, out),
+            }
+        };
+    }
+    finite
+}
+
+/// # Safety
+/// As for `attend`; there are `R` queries.
+#[inline(always)]
+unsafe fn rows_of<L: Lanes, const R: usize>(
+    cache: Cache<'_>,
+    scale: f32,
+    queries: &[Query<'_>],
+    scratch: &mut [f32],
+    out: &mut [&mut [f32]],
+) -> bool {
+    let keys_max = queries.iter().map(|query| query.keys).max().unwrap_or(0);
+    let chunks = keys_max.div_ceil(PAGE_TOKENS);
+    let stride = chunks * PAGE_TOKENS;
+    let mut q = [std::ptr::null(); R];
+    for (q, query) in q.iter_mut().zip(queries) {
+        *q = query.q.as_ptr();
+    }
+    let scores = scratch[..R * stride].as_mut_ptr();
+    let mut finite = true;
+    let mut totals = [0.0f32; R];
+    // SAFETY: scores has R rows of `stride`; pages cover all chunks and are as long as asserted.
+    unsafe {
+        for chunk in 0..chunks {
+            let page = cache.pages[chunk].as_ptr();
+            for group in 0..PAGE_TOKENS / KEYS {
+                let keys = page.add(group * KEYS * cache.head_width);
+                let dots = key_dots::<L, R>(keys, cache.head_width, &q);
+                for (row, dot) in dots.into_iter().enumerate() {
+                    let at = row * stride + chunk * PAGE_TOKENS + group * KEYS;
+                    dot.mul(L::splat(scale)).store(scores.add(at));
+                }
+            }
+        }
+        for (row, query) in queries.iter().enumerate() {
+            finite &= weigh::<L>(scores.add(row * stride), query.keys, stride);
+        }
+        for first in (0..cache.head_width).step_by(REGISTERS * LANES) {
+            let registers = ((cache.head_width - first) / LANES).min(REGISTERS);
+            for chunk in 0..chunks {
+                let values = cache.pages[chunk].as_ptr().add(PAGE_TOKENS * cache.head_width + first);
+                let weights = scores.add(chunk * PAGE_TOKENS);
+                let keys = (keys_max - chunk * PAGE_TOKENS).min(PAGE_TOKENS);
+                let width = cache.head_width;
+                let chunk_totals = match registers {
+                    1 => values_of::<L, R, 1>(values, width, weights, stride, keys, out, first, chunk),
+                    2 => values_of::<L, R, 2>(values, width, weights, stride, keys, out, first, chunk),
+                    3 => values_of::<L, R, 3>(values, width, weights, stride, keys, out, first, chunk),
+                    _ => values_of::<L, R, 4>(values, width, weights, stride, keys, out, first, chunk),
+                };
+                if first == 0 {
+                    for (total, chunk) in totals.iter_mut().zip(chunk_totals) {
+                        *total += chunk;
+                    }
+                }
+            }
+        }
+        for (out, total) in out.iter_mut().zip(totals) {
+            for at in (0..cache.head_width).step_by(LANES) {
+                let out = out.as_mut_ptr().add(at);
+                L::load(out).div(L::splat(total)).store(out);
+            }
+        }
+    }
+    finite
+}
+
+/// The dot products of R queries with 16 keys.
+///
+/// # Safety
+/// `keys` points to `width` times 16 values, each of `q` to `width`.
+#[inline(always)]
+unsafe fn key_dots<L: Lanes, const R: usize>(
+    keys: *const u16,
+    width: usize,
+    q: &[*const f32; R],
+) -> [L; R] {
+    // SAFETY: passed on from the caller; a block ends at `width` at the latest.
+    unsafe {
+        let mut totals = [L::splat(0.0); R];
+        for block in (0..width).step_by(BLOCK) {
+            let end = (block + BLOCK).min(width);
+            let at = Part { keys, q, block, end };
+            let left = join(join(at.two::<L>(0), at.two(4)), join(at.two(2), at.two(6)));
+            let right = join(join(at.two(1), at.two(5)), join(at.two(3), at.two(7)));
+            totals = join(totals, join(left, right));
+        }
+        totals
+    }
+}
+
+/// A block of dimensions of 16 keys and R queries.
+struct Part<'a, const R: usize> {
+    keys: *const u16,
+    q: &'a [*const f32; R],
+    block: usize,
+    end: usize,
+}
+
+impl<const R: usize> Part<'_, R> {
+    /// The sums of lanes `lane` and `lane + 8` of rule 3, joined.
+    #[inline(always)]
+    unsafe fn two<L: Lanes>(&self, lane: usize) -> [L; R] {
+        // SAFETY: the caller of `key_dots` promises the lengths.
+        unsafe {
+            let (mut low, mut high) = ([L::splat(0.0); R], [L::splat(0.0); R]);
+            let mut dimension = self.block + lane;
+            while dimension < self.end {
+                let key = L::load_half(self.keys.add(dimension * KEYS));
+                for (low, q) in low.iter_mut().zip(self.q) {
+                    *low = L::splat(*q.add(dimension)).fma(key, *low);
+                }
+                let key = L::load_half(self.keys.add((dimension + 8) * KEYS));
+                for (high, q) in high.iter_mut().zip(self.q) {
+                    *high = L::splat(*q.add(dimension + 8)).fma(key, *high);
+                }
+                dimension += 16;
+            }
+            join(low, high)
+        }
+    }
+}
+
+/// # Safety
+/// The instruction set of `L` is enabled.
+#[inline(always)]
+unsafe fn join<L: Lanes, const R: usize>(mut a: [L; R], b: [L; R]) -> [L; R] {
+    for (a, b) in a.iter_mut().zip(b) {
+        // SAFETY: passed on from the caller.
+        *a = unsafe { a.add(b) };
+    }
+    a
+}
+
+/// Turns the scores of one query into weights; beyond its keys, zeros. False if one is not finite.
+///
+/// # Safety
+/// `scores` points to `stride` values, a whole number of chunks, of which `keys` are the query's.
+#[inline(always)]
+unsafe fn weigh<L: Lanes>(scores: *mut f32, keys: usize, stride: usize) -> bool {
+    // SAFETY: all accesses are below `stride`.
+    unsafe {
+        let end = keys.next_multiple_of(LANES);
+        for at in keys..end {
+            // A copy of a score that takes part changes neither the maximum nor the check.
+            *scores.add(at) = *scores;
+        }
+        let mut largest = L::splat(f32::NEG_INFINITY);
+        let mut magnitude = L::splat(0.0);
+        for at in (0..end).step_by(LANES) {
+            let score = L::load(scores.add(at));
+            largest = largest.max(score);
+            magnitude = magnitude.max_magnitude(score);
+        }
+        let finite = magnitude.magnitude_bits() < f32::INFINITY.to_bits();
+        let largest = L::splat(largest.largest());
+        for at in (0..end).step_by(LANES) {
+            let at = scores.add(at);
+            lanes::exp(L::load(at).sub(largest)).store(at);
+        }
+        for at in keys..stride {
+            *scores.add(at) = 0.0;
+        }
+        finite
+    }
+}
+
+/// Adds one chunk's weighted values to the results of R queries, and returns its sums of weights.
+///
+/// # Safety
+/// `values` points to the first of `V` registers of dimensions of the chunk's first key, and keys
+/// are `width` apart; `weights` to R rows of weights `stride` apart; `out` has R rows.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "it is one loop, cut out to fix its width")]
+unsafe fn values_of<L: Lanes, const R: usize, const V: usize>(
+    values: *const u16,
+    width: usize,
+    weights: *const f32,
+    stride: usize,
+    keys: usize,
+    out: &mut [&mut [f32]],
+    first: usize,
+    chunk: usize,
+) -> [f32; R] {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut sums = [[L::splat(0.0); V]; R];
+        let mut totals = [0.0f32; R];
+        for key in 0..keys {
+            let mut value = [L::splat(0.0); V];
+            for (v, value) in value.iter_mut().enumerate() {
+                *value = L::load_half(values.add(key * width + v * LANES));
+            }
+            for row in 0..R {
+                let weight = *weights.add(row * stride + key);
+                totals[row] += weight;
+                let weight = L::splat(weight);
+                for v in 0..V {
+                    sums[row][v] = weight.fma(value[v], sums[row][v]);
+                }
+            }
+        }
+        for (out, sums) in out.iter_mut().zip(sums) {
+            for (v, sum) in sums.into_iter().enumerate() {
+                let out = out.as_mut_ptr().add(first + v * LANES);
+                // The first chunk is added to zero, which is what the results begin with.
+                let before = if chunk == 0 { L::splat(0.0) } else { L::load(out) };
+                before.add(sum).store(out);
+            }
+        }
+        totals
+    }
+}

@@ -1,0 +1,13 @@
+//! The definition of RMSNorm in code.
+
+use crate::dot::reference::dot;
+
+/// Normalizes one row. False if the sum of squares is not finite.
+pub fn rms(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) -> bool {
+    let sum = dot(x, x);
+    let r = 1.0 / (sum / x.len() as f32 + epsilon).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = (x * r) * weight;
+    }
+    sum.is_finite()
+}
