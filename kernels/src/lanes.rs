@@ -7,7 +7,10 @@
 //! instruction set, and must not be called from elsewhere. Hence every kernel over lanes is an unsafe
 //! function, and whoever calls it holds an `Isa` that the machine has.
 
-#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_macros, unused_imports))]
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_macros, unused_imports)
+)]
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;

@@ -241,13 +241,6 @@ unsafe fn interleaved(
 /// # Safety
 /// Never called: only the reference is available, and it keeps rows.
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn interleaved(
-    _: Isa,
-    _: Format,
-    _: &[u8],
-    _: usize,
-    _: Input<'_>,
-    _: Output<'_>,
-) {
+unsafe fn interleaved(_: Isa, _: Format, _: &[u8], _: usize, _: Input<'_>, _: Output<'_>) {
     unreachable!("the reference keeps rows")
 }

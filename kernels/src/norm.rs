@@ -17,5 +17,9 @@ use crate::lanes::by_isa;
 #[must_use]
 pub fn rms(isa: Isa, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) -> bool {
     assert!(x.len() == weight.len() && x.len() == out.len());
-    by_isa!(isa, rms(x, weight, epsilon, out), reference::rms(x, weight, epsilon, out))
+    by_isa!(
+        isa,
+        rms(x, weight, epsilon, out),
+        reference::rms(x, weight, epsilon, out)
+    )
 }

