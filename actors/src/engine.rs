@@ -1,4 +1,32 @@
 //! What runs in the next step: batch, pages, sampling. Lives in a child process.
+//!
+//! ```text
+//! pipe ──frames──> Desk ──plan──> Forward (pages, weights, threads)
+//!      <──frames──  │ Batch: who runs, which pages
+//!                   │ Words: text to ids and back; Sampler: logits to the next id
+//! ```
+//!
+//! An engine is single-threaded but for the threads inside `Forward`, and it is no actor: it has one peer,
+//! one pipe and one job. Its keeper is `EngineProcess`. When it dies, by a hostile file or a bug, the keeper
+//! tells the sessions, which go on elsewhere at the next token.
+//!
+//! The simulator drives a [`Desk`] over a [`pretend`] [`Forward`]; everything else is the same code.
 
+mod batch;
+mod checks;
+mod desk;
 pub mod frames;
+mod pace;
+mod pages;
 pub mod pipe;
+pub mod pretend;
+mod serve;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Limits, PageCopy, Place, Plan, Run};
+pub use desk::{ATTEMPTS_MAX, Desk, Forward, Words};
+pub use pace::BUDGET_MAX;
+pub use pages::{PAGE_TOKENS, PageId};
+pub use serve::{say_unfit, serve};

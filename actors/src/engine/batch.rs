@@ -1,0 +1,478 @@
+//! What runs in the next step.
+//!
+//! A *sequence* is one choice of one attempt: a prompt, and the tokens drawn so far. A sequence is waiting,
+//! or it holds KV pages and runs. A step evaluates one run of tokens for each running sequence:
+//!
+//! ```text
+//! plan ─> copies of pages, then runs: decodes first, what is left of the budget to prefills
+//!           │ the arithmetic evaluates them, the desk draws tokens
+//! commit <──┘ positions move on; drawn tokens join their sequences
+//! ```
+//!
+//! Rules, which `check` asserts where it can:
+//! - B1 A page is held exactly by the sequences that list it; all others are free.
+//! - B2 Positions are contiguous: a run begins where the last one ended.
+//! - B3 A sequence is admitted when the pages of its tokens and one more are free, oldest first.
+//! - B4 When pages run out, the youngest sequence gives up its own and waits; it is recomputed from its ids,
+//!   which gives the same bits. The oldest can always go on, because any one sequence fits the pool.
+//! - B5 The choices of an attempt share the full pages of its prompt; the page the prompt ends in is copied.
+//!
+//! Chunks, batches, evictions and shared pages change the schedule only. What is drawn does not depend on
+//! them, because the arithmetic does not.
+
+use super::pages::{PAGE_TOKENS, PageId, Pool, pages_of};
+use crate::ids::AttemptId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a batch may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// KV pages.
+    pub pages: u32,
+    /// Sequences that run at once.
+    pub sequences: u32,
+    /// Tokens of a sequence, prompt included: what the model can see, and no more than all pages hold.
+    pub context: u32,
+}
+
+/// One sequence: a choice of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its choice.
+    pub choice: u32,
+}
+
+/// One step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Pages to be copied before anything is evaluated.
+    pub copies: Vec<PageCopy>,
+    /// What is to be evaluated.
+    pub runs: Vec<Run>,
+}
+
+/// A page whose content another page is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageCopy {
+    /// The page to read.
+    pub from: PageId,
+    /// The page to overwrite.
+    pub to: PageId,
+}
+
+/// Consecutive tokens of one sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Whose.
+    pub place: Place,
+    /// The tokens; never none.
+    pub tokens: Vec<u32>,
+    /// The position of the first of them in the sequence, prompt included.
+    pub start: u32,
+    /// The sequence's pages, from position 0; they cover the run.
+    pub pages: Vec<PageId>,
+    /// Whether the last token is the last known one, so that the next is to be drawn after it.
+    pub draws: bool,
+}
+
+impl Plan {
+    /// Tokens evaluated.
+    pub fn tokens(&self) -> u32 {
+        self.runs.iter().map(|run| run.tokens.len() as u32).sum()
+    }
+}
+
+/// All sequences of an engine, waiting and running.
+#[derive(Debug)]
+pub struct Batch {
+    limits: Limits,
+    pool: Pool,
+    groups: BTreeMap<AttemptId, Group>,
+    waiting: BTreeSet<Key>,
+    running: BTreeMap<Key, Held>,
+    arrivals: u64,
+    evictions: u64,
+}
+
+/// Age, then choice: the order in which sequences are served.
+type Key = (u64, Place);
+
+/// What the choices of an attempt have in common, and what each has drawn.
+#[derive(Debug)]
+struct Group {
+    arrival: u64,
+    prompt: Arc<[u32]>,
+    /// By choice; `None` once it has ended.
+    drawn: Vec<Option<Vec<u32>>>,
+    /// Tokens of one sequence, at most.
+    length_max: u32,
+}
+
+/// What a running sequence holds.
+#[derive(Debug)]
+struct Held {
+    pages: Vec<PageId>,
+    /// Tokens whose keys and values are in the pages.
+    done: u32,
+}
+
+impl Group {
+    fn length(&self, choice: u32) -> u32 {
+        let drawn = self.drawn[choice as usize].as_ref().map_or(0, Vec::len);
+        (self.prompt.len() + drawn) as u32
+    }
+
+    fn tokens(&self, choice: u32, from: u32, count: u32) -> Vec<u32> {
+        let drawn = self.drawn[choice as usize].iter().flatten();
+        self.prompt
+            .iter()
+            .chain(drawn)
+            .skip(from as usize)
+            .take(count as usize)
+            .copied()
+            .collect()
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new(limits: Limits) -> Batch {
+        assert!(limits.sequences > 0, "an engine runs something");
+        assert!(
+            pages_of(limits.context) <= limits.pages,
+            "any one sequence fits the pool (B4)"
+        );
+        Batch {
+            limits,
+            pool: Pool::new(limits.pages),
+            groups: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            running: BTreeMap::new(),
+            arrivals: 0,
+            evictions: 0,
+        }
+    }
+
+    /// New sequences: a prompt, and for each choice the tokens it has already, or `None` if it has ended.
+    /// The prompt is not empty, every sequence is shorter than `length_max`, and that is within the context.
+    pub fn start(
+        &mut self,
+        attempt: AttemptId,
+        prompt: Arc<[u32]>,
+        drawn: Vec<Option<Vec<u32>>>,
+        length_max: u32,
+    ) {
+        assert!(!prompt.is_empty(), "a prompt has tokens");
+        assert!(
+            length_max <= self.limits.context,
+            "no sequence outgrows the context"
+        );
+        assert!(
+            !self.groups.contains_key(&attempt),
+            "an attempt starts once"
+        );
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        let group = Group {
+            arrival,
+            prompt,
+            drawn,
+            length_max,
+        };
+        for (choice, drawn) in group.drawn.iter().enumerate() {
+            let choice = choice as u32;
+            if drawn.is_some() {
+                assert!(
+                    group.length(choice) < length_max,
+                    "a sequence has room for a token"
+                );
+                self.waiting.insert((arrival, Place { attempt, choice }));
+            }
+        }
+        if group.drawn.iter().any(Option::is_some) {
+            self.groups.insert(attempt, group);
+        }
+    }
+
+    /// Ends one sequence and lets go of its pages. One that is not there is ignored.
+    pub fn end(&mut self, place: Place) {
+        let Some(group) = self.groups.get_mut(&place.attempt) else {
+            return;
+        };
+        let key = (group.arrival, place);
+        if let Some(drawn) = group.drawn.get_mut(place.choice as usize) {
+            *drawn = None;
+        }
+        if group.drawn.iter().all(Option::is_none) {
+            self.groups.remove(&place.attempt);
+        }
+        self.waiting.remove(&key);
+        self.drop_pages(key);
+    }
+
+    /// Ends every sequence of an attempt.
+    pub fn cancel(&mut self, attempt: AttemptId) {
+        let choices = self
+            .groups
+            .get(&attempt)
+            .map_or(0, |group| group.drawn.len());
+        for choice in 0..choices as u32 {
+            self.end(Place { attempt, choice });
+        }
+    }
+
+    /// Decides the next step: every decode, and about `budget` tokens in all. Empty when there is nothing to
+    /// do, and only then.
+    pub fn plan(&mut self, budget: u32) -> Plan {
+        let mut plan = Plan::default();
+        // Who has just lost its pages for want of them does not get them back in the same step.
+        if !self.grow() {
+            self.admit(&mut plan.copies);
+        }
+        let mut prefills = Vec::new();
+        for (key, held) in &self.running {
+            let left = self.groups[&key.1.attempt].length(key.1.choice) - held.done;
+            assert!(
+                left > 0,
+                "a running sequence always has a token to evaluate"
+            );
+            if left == 1 {
+                plan.runs.push(self.run(*key, 1));
+            } else {
+                prefills.push((left, *key));
+            }
+        }
+        // The smallest is served first and what it does not need goes to the others: a short prompt is not
+        // held up by a long one, and the long one gets at least its even share.
+        let decodes = plan.runs.len() as u32;
+        let mut left = budget.saturating_sub(decodes).max(self.limits.sequences);
+        prefills.sort_unstable();
+        let count = prefills.len();
+        for (index, (wanted, key)) in prefills.into_iter().enumerate() {
+            let share = left.div_ceil((count - index) as u32);
+            let tokens = wanted.min(share);
+            left -= tokens;
+            plan.runs.push(self.run(key, tokens));
+        }
+        plan
+    }
+
+    /// A step has been evaluated: for each run of `plan`, in order, the token drawn after it, if any.
+    pub fn commit(&mut self, plan: &Plan, drawn: &[Option<u32>]) {
+        assert_eq!(plan.runs.len(), drawn.len(), "one result for each run");
+        for (run, drawn) in plan.runs.iter().zip(drawn) {
+            let Some(group) = self.groups.get_mut(&run.place.attempt) else {
+                continue;
+            };
+            let Some(held) = self.running.get_mut(&(group.arrival, run.place)) else {
+                continue;
+            };
+            assert_eq!(held.done, run.start, "positions are contiguous (B2)");
+            held.done += run.tokens.len() as u32;
+            if let Some(id) = drawn {
+                assert!(run.draws, "only the end of a sequence draws");
+                let ids = group.drawn[run.place.choice as usize].as_mut();
+                ids.expect("a running choice has not ended").push(*id);
+            } else {
+                assert!(
+                    !run.draws,
+                    "a sequence that drew nothing is ended before the commit"
+                );
+            }
+        }
+    }
+
+    /// How many tokens of an attempt's prompt have been evaluated, by the choice that is furthest.
+    pub fn prefilled(&self, attempt: AttemptId) -> u32 {
+        self.groups.get(&attempt).map_or(0, |group| {
+            self.siblings(group, attempt)
+                .map(|(_, held)| held.done.min(group.prompt.len() as u32))
+                .max()
+                .unwrap_or(0)
+        })
+    }
+
+    /// Sequences that run.
+    pub fn running(&self) -> u32 {
+        self.running.len() as u32
+    }
+
+    /// Sequences that wait for pages or for a place.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    /// Pages nobody holds.
+    pub fn pages_free(&self) -> u32 {
+        self.pool.free()
+    }
+
+    /// How often a sequence had to give up its pages.
+    pub fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// Asserts the rules above.
+    pub fn check(&self) {
+        self.pool
+            .check(self.running.values().map(|held| held.pages.as_slice()));
+        assert!(self.running.len() <= self.limits.sequences as usize);
+        for ((arrival, place), held) in &self.running {
+            let group = &self.groups[&place.attempt];
+            assert_eq!(*arrival, group.arrival);
+            assert!(
+                !self.waiting.contains(&(*arrival, *place)),
+                "who runs does not wait"
+            );
+            let length = group.length(place.choice);
+            assert!(held.done < length, "the last token is not evaluated yet");
+            assert!(length <= group.length_max);
+            assert!(held.pages.len() >= pages_of(held.done) as usize);
+        }
+        for (attempt, group) in &self.groups {
+            for (choice, drawn) in group.drawn.iter().enumerate() {
+                let choice = choice as u32;
+                let key = (
+                    group.arrival,
+                    Place {
+                        attempt: *attempt,
+                        choice,
+                    },
+                );
+                let known = self.waiting.contains(&key) || self.running.contains_key(&key);
+                assert_eq!(known, drawn.is_some(), "who has not ended waits or runs");
+            }
+        }
+        let sequences = self
+            .groups
+            .values()
+            .flat_map(|group| &group.drawn)
+            .flatten();
+        assert_eq!(sequences.count(), self.waiting.len() + self.running.len());
+    }
+
+    /// Gives every running sequence the pages its tokens need, oldest first. Whether any was evicted.
+    fn grow(&mut self) -> bool {
+        let evictions = self.evictions;
+        let keys: Vec<Key> = self.running.keys().copied().collect();
+        for key in keys {
+            let needed = pages_of(self.groups[&key.1.attempt].length(key.1.choice));
+            while let Some(held) = self.running.get_mut(&key) {
+                if held.pages.len() >= needed as usize {
+                    break;
+                }
+                match self.pool.take() {
+                    Some(page) => held.pages.push(page),
+                    None => self.evict_youngest(),
+                }
+            }
+        }
+        self.evictions > evictions
+    }
+
+    fn evict_youngest(&mut self) {
+        let youngest = self.running.keys().next_back().copied();
+        let youngest = youngest.expect("if no page is free, somebody runs");
+        self.drop_pages(youngest);
+        self.waiting.insert(youngest);
+        self.evictions += 1;
+    }
+
+    /// Lets waiting sequences run, oldest first; one that does not fit holds back all younger ones, so that
+    /// it gets its turn.
+    fn admit(&mut self, copies: &mut Vec<PageCopy>) {
+        let mut after = None;
+        while self.running.len() < self.limits.sequences as usize {
+            let next = match after {
+                None => self.waiting.iter().next(),
+                Some(key) => self
+                    .waiting
+                    .range((std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded))
+                    .next(),
+            };
+            let Some(key) = next.copied() else { return };
+            let place = key.1;
+            let group = &self.groups[&place.attempt];
+            // What is evaluated of a sibling's prompt is evaluated for this one too, except for the last
+            // token, after which each choice draws its own.
+            let wanted = group.prompt.len() as u32 - 1;
+            let sibling = self
+                .siblings(group, place.attempt)
+                .max_by_key(|(_, held)| held.done);
+            let shared = sibling.map_or(0, |(_, held)| held.done.min(wanted));
+            if sibling.is_some() && shared < wanted {
+                // The sibling is at it; waiting for it costs less than evaluating the prompt twice.
+                after = Some(key);
+                continue;
+            }
+            let whole = (shared / PAGE_TOKENS) as usize;
+            let length = group.length(place.choice);
+            let roomy = (pages_of(length) + 1).min(pages_of(group.length_max));
+            if self.pool.free() < roomy - whole as u32 {
+                return;
+            }
+            let mut pages = Vec::with_capacity(pages_of(length) as usize);
+            let partial = sibling.and_then(|(_, held)| {
+                pages.extend_from_slice(&held.pages[..whole]);
+                (!shared.is_multiple_of(PAGE_TOKENS)).then(|| held.pages[whole])
+            });
+            for page in &pages {
+                self.pool.share(*page);
+            }
+            while pages.len() < pages_of(length) as usize {
+                pages.push(self.pool.take().expect("as many pages were free"));
+            }
+            if let Some(from) = partial {
+                let to = pages[whole];
+                copies.push(PageCopy { from, to });
+            }
+            self.waiting.remove(&key);
+            let done = shared;
+            self.running.insert(key, Held { pages, done });
+        }
+    }
+
+    fn siblings<'a>(
+        &'a self,
+        group: &'a Group,
+        attempt: AttemptId,
+    ) -> impl Iterator<Item = (&'a Key, &'a Held)> {
+        let first = (group.arrival, Place { attempt, choice: 0 });
+        let last = (
+            group.arrival,
+            Place {
+                attempt,
+                choice: u32::MAX,
+            },
+        );
+        self.running.range(first..=last)
+    }
+
+    fn drop_pages(&mut self, key: Key) {
+        for page in self
+            .running
+            .remove(&key)
+            .into_iter()
+            .flat_map(|held| held.pages)
+        {
+            self.pool.release(page);
+        }
+    }
+
+    fn run(&self, key: Key, count: u32) -> Run {
+        let place = key.1;
+        let held = &self.running[&key];
+        let group = &self.groups[&place.attempt];
+        let end = held.done + count;
+        Run {
+            place,
+            tokens: group.tokens(place.choice, held.done, count),
+            start: held.done,
+            pages: held.pages[..pages_of(end) as usize].to_vec(),
+            draws: end == group.length(place.choice),
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Frames in, frames out: everything an engine does but the arithmetic and the pipe.
+//!
+//! ```text
+//! Start ──> checks ──> Words: prompt ids ──> Batch          each step:  Batch ──plan──> Forward ──logits──┐
+//!   <── Started                                <── Token, Ended, Closed <── stop strings <── Sampler <────┘
+//! ```
+//!
+//! The child process and the simulator use the same desk; they differ in [`Forward`] and [`Words`] and in who
+//! calls [`Desk::step`]. It reads no clock, and it never waits.
+//!
+//! - E1 Every attempt that starts is closed, exactly once, by `Closed`; nothing is said of it afterwards.
+//! - E2 Positions of a choice are delivered in order, without gaps, from where the attempt was taken up.
+//! - E3 A cancelled attempt takes part in no step that begins after its cancel was heard.
+//! - E4 An end token counts as a token and is delivered with no bytes; so is any other control token.
+
+use super::batch::{Batch, Limits, Place, Plan};
+use super::checks;
+use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
+use super::pace::Pace;
+use crate::contract::Time;
+use crate::generate::{Event, Failure, Finish, Prompt, ResumeChoice, Tally, Work};
+use crate::ids::AttemptId;
+use crate::receipt::transcript;
+use crate::text::StopScan;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use troop_kernels::sample::Sampler;
+
+/// The arithmetic. Its results are a function of each run's sequence alone: not of what else is in the step.
+pub trait Forward {
+    /// Carries out the copies, then the runs. One result for each run, in order: the logits after its last
+    /// token if it draws, or what went wrong with it.
+    fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>>;
+}
+
+/// Text to token ids and back.
+pub trait Words {
+    /// The ids of a prompt; `now_seconds` is for templates that print the date.
+    fn prompt(&self, prompt: &Prompt, now_seconds: u64) -> Result<Vec<u32>, Failure>;
+
+    /// What a token adds to the text; empty for control tokens. `id` is below [`Words::vocabulary`].
+    fn piece(&self, id: u32) -> &[u8];
+
+    /// Whether the model ends its turn with this token.
+    fn is_end(&self, id: u32) -> bool;
+
+    /// How many tokens there are.
+    fn vocabulary(&self) -> u32;
+}
+
+/// An engine's state.
+pub struct Desk<F, W> {
+    forward: F,
+    words: W,
+    facts: EngineFacts,
+    batch: Batch,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    stats: EngineStats,
+    pace: Pace,
+}
+
+/// An attempt that is not closed yet.
+struct Attempt {
+    prompt: Arc<[u32]>,
+    choices: Vec<Choice>,
+    ending: Ending,
+    /// When it last said something.
+    spoke: Time,
+    /// The last step it took part in.
+    step: u64,
+}
+
+/// What ends a choice, besides stop strings.
+#[derive(Clone, Copy)]
+struct Ending {
+    /// Not the model's own end tokens.
+    ignore_end: bool,
+    /// This many tokens.
+    tokens_max: u32,
+}
+
+/// One continuation of the prompt.
+struct Choice {
+    ids: Vec<u32>,
+    sampler: Sampler,
+    scan: StopScan,
+    finish: Option<Finish>,
+}
+
+impl Choice {
+    /// Takes note of the next token, drawn here or by an earlier attempt.
+    fn add(&mut self, id: u32, ending: Ending, words: &impl Words) {
+        self.ids.push(id);
+        self.sampler.accept(id);
+        let stopped = self.scan.push(words.piece(id)).is_some();
+        if stopped || words.is_end(id) && !ending.ignore_end {
+            self.finish = Some(Finish::Stop);
+        } else if self.ids.len() >= ending.tokens_max as usize {
+            self.finish = Some(Finish::Length);
+        }
+    }
+}
+
+impl Attempt {
+    fn is_done(&self) -> bool {
+        self.choices.iter().all(|choice| choice.finish.is_some())
+    }
+
+    fn length_max(&self) -> u32 {
+        self.prompt.len() as u32 + self.ending.tokens_max
+    }
+}
+
+impl<F: Forward, W: Words> Desk<F, W> {
+    /// A desk without attempts. The context in `facts` is one that all its pages can hold.
+    pub fn new(forward: F, words: W, facts: EngineFacts) -> Desk<F, W> {
+        let batch = Batch::new(Limits {
+            pages: facts.pages,
+            sequences: facts.sequences_max,
+            context: facts.context,
+        });
+        Desk {
+            forward,
+            words,
+            facts,
+            batch,
+            attempts: BTreeMap::new(),
+            stats: EngineStats::default(),
+            pace: Pace::default(),
+        }
+    }
+
+    /// What this engine is.
+    pub fn facts(&self) -> &EngineFacts {
+        &self.facts
+    }
+
+    /// How it is.
+    pub fn stats(&self) -> EngineStats {
+        EngineStats {
+            running: self.batch.running(),
+            waiting: self.batch.waiting(),
+            pages_free: self.batch.pages_free(),
+            ..self.stats
+        }
+    }
+
+    /// Whether there is nothing to compute until the next frame.
+    pub fn is_idle(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// Takes a frame. `steps` is how many steps had ended when it was read from the pipe: with it, how long
+    /// cancels take is measured and not only claimed.
+    pub fn hear(&mut self, now: Time, frame: ToEngine, steps: u64, out: &mut Vec<FromEngine>) {
+        match frame {
+            ToEngine::Start { attempt, work } => self.start(now, attempt, *work, out),
+            ToEngine::Cancel { attempt } => self.cancel(attempt, steps, out),
+            ToEngine::Probe { number } => out.push(FromEngine::Alive {
+                number,
+                stats: self.stats(),
+            }),
+        }
+    }
+
+    /// Takes one step, if there is anything to compute, and returns how many tokens it evaluated.
+    pub fn step(&mut self, now: Time, out: &mut Vec<FromEngine>) -> Option<u32> {
+        let plan = self.batch.plan(self.pace.budget());
+        if plan.runs.is_empty() {
+            return None;
+        }
+        self.stats.steps += 1;
+        let results = self.forward.step(&plan);
+        assert_eq!(results.len(), plan.runs.len(), "one result for each run");
+        let mut drawn = Vec::with_capacity(plan.runs.len());
+        for (run, result) in plan.runs.iter().zip(results) {
+            self.stats.prompt_tokens += run.tokens.len() as u64 - u64::from(run.draws);
+            drawn.push(match result {
+                Ok(Some(logits)) if run.draws => self.draw(now, run.place, &logits, out),
+                Ok(_) => {
+                    assert!(!run.draws, "who draws gets logits");
+                    self.took_part(run.place.attempt);
+                    None
+                }
+                Err(failure) => {
+                    self.close(run.place.attempt, Some(failure), out);
+                    None
+                }
+            });
+        }
+        self.batch.commit(&plan, &drawn);
+        if cfg!(debug_assertions) {
+            self.check();
+        }
+        Some(plan.tokens())
+    }
+
+    /// Says how it goes to those who have heard nothing for a second. To be called after each step.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<FromEngine>) {
+        for (id, attempt) in &mut self.attempts {
+            if now.since_ms(attempt.spoke) >= PROGRESS_EVERY_MS {
+                attempt.spoke = now;
+                out.push(FromEngine::Event {
+                    attempt: *id,
+                    event: Event::Progress {
+                        done: self.batch.prefilled(*id),
+                        total: attempt.prompt.len() as u32,
+                    },
+                });
+            }
+        }
+    }
+
+    /// The last step took so long; the size of the next ones follows from it.
+    pub fn took(&mut self, tokens: u32, ms: u64) {
+        self.pace.took(tokens, ms);
+    }
+
+    /// Asserts every rule of the desk and its batch.
+    pub fn check(&self) {
+        self.batch.check();
+        let open = self.attempts.values().flat_map(|attempt| &attempt.choices);
+        let open = open.filter(|choice| choice.finish.is_none()).count();
+        let sequences = self.batch.running() + self.batch.waiting();
+        assert_eq!(open, sequences as usize, "every open choice is a sequence");
+        if self.attempts.is_empty() {
+            assert_eq!(
+                self.batch.pages_free(),
+                self.facts.pages,
+                "who is gone holds no page"
+            );
+        }
+    }
+
+    fn start(&mut self, now: Time, id: AttemptId, work: Work, out: &mut Vec<FromEngine>) {
+        if self.attempts.contains_key(&id) {
+            return;
+        }
+        let mut events = Vec::new();
+        match self.accept(now, work, &mut events) {
+            Ok(attempt) => {
+                let sequences = attempt.choices.iter().map(|choice| {
+                    let open = choice.finish.is_none();
+                    open.then(|| choice.ids.clone())
+                });
+                let sequences = sequences.collect();
+                self.batch
+                    .start(id, attempt.prompt.clone(), sequences, attempt.length_max());
+                let done = attempt.is_done();
+                self.attempts.insert(id, attempt);
+                out.extend(
+                    events
+                        .into_iter()
+                        .map(|event| FromEngine::Event { attempt: id, event }),
+                );
+                if done {
+                    self.close(id, None, out);
+                }
+            }
+            Err(failure) => out.push(FromEngine::Closed {
+                attempt: id,
+                tally: Tally {
+                    prompt_tokens: 0,
+                    completion_tokens: 0,
+                    transcript: transcript(&[], []),
+                },
+                failure: Some(failure),
+            }),
+        }
+    }
+
+    /// Checks the work, tokenizes it, and replays what earlier attempts delivered.
+    fn accept(&self, now: Time, work: Work, events: &mut Vec<Event>) -> Result<Attempt, Failure> {
+        let Work { generate, resume } = work;
+        let params = checks::generate(&generate, self.words.vocabulary())?;
+        if self.attempts.len() >= ATTEMPTS_MAX {
+            let message = format!("the engine has its {ATTEMPTS_MAX} already");
+            return Err(checks::invalid("attempts", message));
+        }
+        let (prompt, before) = match resume {
+            Some(resume) => {
+                checks::resume(&resume, &generate)?;
+                (resume.prompt, resume.choices)
+            }
+            None => {
+                let none = vec![ResumeChoice::default(); generate.choices as usize];
+                (
+                    self.words.prompt(&generate.prompt, generate.now_seconds)?,
+                    none,
+                )
+            }
+        };
+        checks::ids("prompt", &prompt, self.words.vocabulary())?;
+        let context = self.facts.context;
+        let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+        if length == 0 {
+            return Err(Failure::EmptyPrompt);
+        }
+        if length >= context {
+            return Err(Failure::ContextLength {
+                prompt: length,
+                context,
+            });
+        }
+        events.push(Event::Started {
+            prompt: prompt.clone(),
+        });
+        let ending = Ending {
+            ignore_end: generate.ignore_end,
+            tokens_max: generate.tokens_max.min(context - length),
+        };
+        let mut choices = Vec::with_capacity(before.len());
+        for (index, before) in before.into_iter().enumerate() {
+            checks::ids("resume.choices.ids", &before.ids, self.words.vocabulary())?;
+            let mut choice = Choice {
+                ids: Vec::with_capacity(before.ids.len()),
+                sampler: Sampler::new(params.clone(), index as u32, &prompt),
+                scan: StopScan::new(&generate.stop),
+                finish: None,
+            };
+            for id in &before.ids {
+                if choice.finish.is_some() {
+                    return Err(checks::invalid(
+                        "resume.choices.ids",
+                        format!(
+                            "choice {index} has {} tokens, but it ended after {}",
+                            before.ids.len(),
+                            choice.ids.len()
+                        ),
+                    ));
+                }
+                choice.add(*id, ending, &self.words);
+            }
+            match (before.finish, choice.finish) {
+                (Some(said), _) => choice.finish = Some(said),
+                // Its last token was delivered, its ending was not.
+                (None, Some(finish)) => events.push(Event::Ended {
+                    choice: index as u32,
+                    tokens: choice.ids.len() as u32,
+                    finish,
+                }),
+                (None, None) => {}
+            }
+            choices.push(choice);
+        }
+        Ok(Attempt {
+            prompt: prompt.into(),
+            choices,
+            ending,
+            spoke: now,
+            step: 0,
+        })
+    }
+
+    /// Stops an attempt before the next step.
+    fn cancel(&mut self, id: AttemptId, steps: u64, out: &mut Vec<FromEngine>) {
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let late = attempt.step.saturating_sub(steps);
+        self.stats.cancelled += 1;
+        self.stats.steps_after_cancel_max = self.stats.steps_after_cancel_max.max(late);
+        for (index, choice) in attempt.choices.iter_mut().enumerate() {
+            if choice.finish.is_none() {
+                choice.finish = Some(Finish::Cancelled);
+                out.push(FromEngine::Event {
+                    attempt: id,
+                    event: Event::Ended {
+                        choice: index as u32,
+                        tokens: choice.ids.len() as u32,
+                        finish: Finish::Cancelled,
+                    },
+                });
+            }
+        }
+        self.close(id, Some(Failure::Cancelled), out);
+    }
+
+    fn took_part(&mut self, id: AttemptId) {
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.step = self.stats.steps;
+        }
+    }
+
+    /// Draws the next token of a sequence and says so; `None` if the sequence has ended with it.
+    fn draw(
+        &mut self,
+        now: Time,
+        place: Place,
+        logits: &[f32],
+        out: &mut Vec<FromEngine>,
+    ) -> Option<u32> {
+        self.took_part(place.attempt);
+        // An attempt may have failed by another of its choices a moment ago.
+        let attempt = self.attempts.get_mut(&place.attempt)?;
+        let choice = &mut attempt.choices[place.choice as usize];
+        let position = choice.ids.len() as u32;
+        let id = match choice.sampler.sample(logits, position.into(), None) {
+            Ok(sampled) => sampled.id,
+            Err(error) => {
+                let failure = checks::invalid("sampling", error.to_string());
+                self.close(place.attempt, Some(failure), out);
+                return None;
+            }
+        };
+        choice.add(id, attempt.ending, &self.words);
+        attempt.spoke = now;
+        self.stats.tokens += 1;
+        let mut say = |event| {
+            out.push(FromEngine::Event {
+                attempt: place.attempt,
+                event,
+            });
+        };
+        say(Event::Token {
+            choice: place.choice,
+            position,
+            id,
+            bytes: self.words.piece(id).to_vec(),
+        });
+        let Some(finish) = choice.finish else {
+            return Some(id);
+        };
+        say(Event::Ended {
+            choice: place.choice,
+            tokens: position + 1,
+            finish,
+        });
+        self.batch.end(place);
+        if attempt.is_done() {
+            self.close(place.attempt, None, out);
+        }
+        None
+    }
+
+    /// Says the last word of an attempt and forgets it (E1).
+    fn close(&mut self, id: AttemptId, failure: Option<Failure>, out: &mut Vec<FromEngine>) {
+        self.batch.cancel(id);
+        let Some(attempt) = self.attempts.remove(&id) else {
+            return;
+        };
+        let tokens: usize = attempt.choices.iter().map(|choice| choice.ids.len()).sum();
+        out.push(FromEngine::Closed {
+            attempt: id,
+            tally: Tally {
+                prompt_tokens: attempt.prompt.len() as u32,
+                completion_tokens: tokens as u32,
+                transcript: transcript(
+                    &attempt.prompt,
+                    attempt.choices.iter().map(|choice| choice.ids.as_slice()),
+                ),
+            },
+            failure,
+        });
+    }
+}
+
+/// How long an attempt stays silent at most while steps are short.
+const PROGRESS_EVERY_MS: u64 = 1_000;
+/// Attempts at a time, waiting ones included: far more than can run, so that the queue in front of an engine
+/// is the scheduler's business and not a second one here.
+pub const ATTEMPTS_MAX: usize = 256;

@@ -1,0 +1,169 @@
+//! The real arithmetic and the real words: a model file, as a [`Forward`] and [`Words`].
+
+use super::checks::invalid;
+use super::desk::{Forward, Words};
+use super::frames::EngineFacts;
+use super::pages::{PAGE_TOKENS, pages_of};
+use super::{BUDGET_MAX, Plan};
+use crate::generate::{Failure, Prompt};
+use std::sync::Arc;
+use troop_kernels::gguf::Gguf;
+use troop_kernels::isa::Isa;
+use troop_kernels::model::{self, Evaluator, Model, PageId, Pages};
+use troop_kernels::template::{self, Conversation, Template, TemplateError};
+use troop_kernels::tokenizer::{Specials, Tokenizer};
+
+/// A model's forward pass, with its threads and pages.
+pub struct NativeForward {
+    evaluator: Evaluator,
+    pages: Pages,
+}
+
+/// A model's tokenizer and chat template.
+pub struct NativeWords {
+    tokenizer: Tokenizer,
+    template: Option<Template>,
+}
+
+/// What an engine may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Means {
+    /// Threads that compute.
+    pub threads: usize,
+    /// Bytes of KV pages.
+    pub kv_bytes: u64,
+    /// Sequences that run at once.
+    pub sequences_max: u32,
+}
+
+/// Loads a model from the bytes of its file. The error names the field of the file, or the bytes that are
+/// missing; it is for the node's status.
+pub fn load(
+    file: &[u8],
+    means: Means,
+) -> Result<(NativeForward, NativeWords, EngineFacts), String> {
+    let gguf = Gguf::parse(file).map_err(|error| error.to_string())?;
+    let tokenizer = Tokenizer::load(&gguf, file).map_err(|error| error.to_string())?;
+    let template = match Template::load(&gguf, &tokenizer) {
+        Ok(template) => Some(template),
+        // A base model completes text; a conversation is refused when one comes.
+        Err(TemplateError::Missing) => None,
+        Err(error) => return Err(error.to_string()),
+    };
+    let model = Model::load(&gguf, file, Isa::detect()).map_err(|error| error.to_string())?;
+    let facts = model.facts().clone();
+    if facts.vocabulary != tokenizer.vocabulary() {
+        return Err(format!(
+            "tokenizer.ggml.tokens: {} tokens, the embedding has {}",
+            tokenizer.vocabulary(),
+            facts.vocabulary
+        ));
+    }
+    // No more pages than all sequences could fill, and no longer a sequence than all pages can hold.
+    let context = u32::try_from(facts.context).unwrap_or(u32::MAX);
+    let useful = pages_of(context).saturating_mul(means.sequences_max);
+    let affordable = means.kv_bytes / facts.page_bytes.max(1);
+    let pages = u32::try_from(affordable).unwrap_or(u32::MAX).min(useful);
+    let context = context.min(pages.saturating_mul(PAGE_TOKENS));
+    if pages < 2 {
+        return Err(format!(
+            "one page of keys and values takes {} bytes, and {} bytes are allowed for all",
+            facts.page_bytes, means.kv_bytes
+        ));
+    }
+    let memory = Pages::new(&facts, pages as usize).map_err(|error| error.to_string())?;
+    // A step is the budget, or a token for each sequence and as many again for prefills.
+    let step_max = BUDGET_MAX.max(2 * means.sequences_max) as usize;
+    let evaluator = Evaluator::new(Arc::new(model), means.threads, step_max);
+    let evaluator = evaluator.map_err(|error| error.to_string())?;
+    let overhead = template.as_ref().map(Template::overhead).unwrap_or_default();
+    let engine_facts = EngineFacts {
+        context,
+        sequences_max: means.sequences_max,
+        overhead_fixed_bytes: overhead.fixed.into(),
+        overhead_turn_bytes: overhead.per_message.into(),
+        weight_bytes: facts.weight_bytes,
+        pages,
+        page_bytes: facts.page_bytes,
+        class: format!("{CLASS}/context-{context}"),
+    };
+    let forward = NativeForward {
+        evaluator,
+        pages: memory,
+    };
+    let words = NativeWords {
+        tokenizer,
+        template,
+    };
+    Ok((forward, words, engine_facts))
+}
+
+impl Forward for NativeForward {
+    fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>> {
+        for copy in &plan.copies {
+            self.pages.copy(PageId(copy.from.0), PageId(copy.to.0));
+        }
+        let pages: Vec<Vec<PageId>> = (plan.runs.iter())
+            .map(|run| run.pages.iter().map(|page| PageId(page.0)).collect())
+            .collect();
+        let runs: Vec<model::Run<'_>> = (plan.runs.iter().zip(&pages))
+            .map(|(run, pages)| model::Run {
+                tokens: &run.tokens,
+                start: run.start,
+                pages,
+                logits: run.draws,
+            })
+            .collect();
+        let results = self.evaluator.step(&mut self.pages, &runs);
+        let name = |result: Result<_, model::NonFinite>| {
+            result.map_err(|error| Failure::NonFinite {
+                layer: error.layer as u32,
+                operation: error.operation.to_string(),
+            })
+        };
+        results.into_iter().map(name).collect()
+    }
+}
+
+impl Words for NativeWords {
+    fn prompt(&self, prompt: &Prompt, now_seconds: u64) -> Result<Vec<u32>, Failure> {
+        match prompt {
+            Prompt::Tokens(ids) => Ok(ids.clone()),
+            Prompt::Text(text) => (self.tokenizer)
+                .encode(text, Specials::Text, true)
+                .map_err(|error| invalid("prompt", error.to_string())),
+            Prompt::Chat(turns) => {
+                let template = self.template.as_ref().ok_or(Failure::NoTemplate)?;
+                let messages: Vec<_> = turns
+                    .iter()
+                    .map(|turn| template::message(&turn.role, &turn.content))
+                    .collect();
+                let conversation = Conversation {
+                    messages: &messages,
+                    tools: None,
+                    now_seconds: Some(now_seconds),
+                    add_generation_prompt: true,
+                };
+                let ids = template.prompt(&self.tokenizer, &conversation);
+                ids.map_err(|error| Failure::Template {
+                    message: error.to_string(),
+                })
+            }
+        }
+    }
+
+    fn piece(&self, id: u32) -> &[u8] {
+        self.tokenizer.piece(id)
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        self.tokenizer.is_end(id)
+    }
+
+    fn vocabulary(&self) -> u32 {
+        self.tokenizer.vocabulary() as u32
+    }
+}
+
+/// The generation class without its context: raised by hand whenever one of them gives other bytes.
+const CLASS: &str = "arithmetic-1/tokenizer-1/template-1/sampler-1";

@@ -1,0 +1,120 @@
+//! An arithmetic that is quick and remembers everything, for the simulator and for tests.
+//!
+//! Its pages hold token ids where a model's hold keys and values, and its logits are a hash of the ids it
+//! finds in the pages of a run. So a page that is shared, copied, evicted or freed wrongly changes the text,
+//! as it would with a model.
+
+use super::batch::Plan;
+use super::desk::{Forward, Words};
+use super::frames::EngineFacts;
+use super::pages::PAGE_TOKENS;
+use crate::generate::{Failure, Prompt};
+use crate::ids::digest;
+
+/// A forward pass that only looks like one.
+#[derive(Debug)]
+pub struct PretendForward {
+    /// By page, then by place in it: the token, once one was written.
+    pages: Vec<[Option<u32>; PAGE_TOKENS as usize]>,
+}
+
+/// An alphabet: one token for each of some letters, one control token, one end token.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PretendWords;
+
+/// What an engine of these two would say of itself.
+pub fn facts(pages: u32, sequences_max: u32, context: u32) -> EngineFacts {
+    EngineFacts {
+        context: context.min(pages * PAGE_TOKENS),
+        sequences_max,
+        overhead_fixed_bytes: 16,
+        overhead_turn_bytes: 16,
+        weight_bytes: 0,
+        pages,
+        page_bytes: u64::from(PAGE_TOKENS) * 4,
+        class: "pretend".into(),
+    }
+}
+
+impl PretendForward {
+    /// With so many pages.
+    pub fn new(pages: u32) -> PretendForward {
+        PretendForward {
+            pages: vec![[None; PAGE_TOKENS as usize]; pages as usize],
+        }
+    }
+}
+
+impl Forward for PretendForward {
+    fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>> {
+        for copy in &plan.copies {
+            self.pages[copy.to.0 as usize] = self.pages[copy.from.0 as usize];
+        }
+        let place = |position: u32| {
+            let (page, slot) = (position / PAGE_TOKENS, position % PAGE_TOKENS);
+            (page as usize, slot as usize)
+        };
+        for run in &plan.runs {
+            for (position, token) in (run.start..).zip(&run.tokens) {
+                let (page, slot) = place(position);
+                self.pages[run.pages[page].0 as usize][slot] = Some(*token);
+            }
+        }
+        let evaluate = |run: &super::batch::Run| {
+            let end = run.start + run.tokens.len() as u32;
+            let mut seen = Vec::with_capacity(4 * end as usize);
+            for position in 0..end {
+                let (page, slot) = place(position);
+                let token = self.pages[run.pages[page].0 as usize][slot];
+                let token = token.expect("every position before a run's end was evaluated");
+                seen.extend_from_slice(&token.to_le_bytes());
+            }
+            if !run.draws {
+                return None;
+            }
+            let hash = digest("troop/pretend/v1", &[&seen]).0;
+            let logit = |id: u32| {
+                let byte = hash[id as usize % hash.len()] ^ (id as u8).wrapping_mul(151);
+                f32::from(byte) / 64.0
+            };
+            Some((0..VOCABULARY).map(logit).collect())
+        };
+        plan.runs.iter().map(|run| Ok(evaluate(run))).collect()
+    }
+}
+
+impl Words for PretendWords {
+    fn prompt(&self, prompt: &Prompt, _now_seconds: u64) -> Result<Vec<u32>, Failure> {
+        let letters = |text: &str| -> Vec<u32> {
+            text.bytes()
+                .map(|byte| u32::from(byte) % LETTERS.len() as u32)
+                .collect()
+        };
+        Ok(match prompt {
+            Prompt::Chat(turns) => turns
+                .iter()
+                .flat_map(|turn| std::iter::once(CONTROL).chain(letters(&turn.content)))
+                .collect(),
+            Prompt::Text(text) => letters(text),
+            Prompt::Tokens(ids) => ids.clone(),
+        })
+    }
+
+    fn piece(&self, id: u32) -> &[u8] {
+        let at = id as usize;
+        LETTERS.get(at..at + 1).unwrap_or_default()
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        id == END
+    }
+
+    fn vocabulary(&self) -> u32 {
+        VOCABULARY
+    }
+}
+
+const LETTERS: &[u8] = b" abcdefghijklmnopqrstuvwxyz.,!?\n";
+const CONTROL: u32 = LETTERS.len() as u32;
+const END: u32 = CONTROL + 1;
+const VOCABULARY: u32 = END + 1;

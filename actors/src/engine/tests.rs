@@ -1,0 +1,562 @@
+use super::frames::{FromEngine, ToEngine};
+use super::pretend::{PretendForward, PretendWords, facts};
+use super::*;
+use crate::contract::Time;
+use crate::generate::{
+    Event, Failure, Finish, Generate, Prompt, Resume, ResumeChoice, Sampling, Work,
+};
+use crate::ids::{AttemptId, Passport};
+use crate::receipt::transcript;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+type PretendDesk = Desk<PretendForward, PretendWords>;
+
+fn desk(pages: u32, sequences: u32, context: u32) -> PretendDesk {
+    Desk::new(
+        PretendForward::new(pages),
+        PretendWords,
+        facts(pages, sequences, context),
+    )
+}
+
+fn attempt(number: u8) -> AttemptId {
+    AttemptId([number; 16])
+}
+
+fn generate(prompt: Prompt, seed: u64) -> Generate {
+    Generate {
+        model: Passport([0; 32]),
+        prompt,
+        sampling: Sampling {
+            seed,
+            ..Sampling::default()
+        },
+        choices: 1,
+        tokens_max: 40,
+        stop: Vec::new(),
+        ignore_end: false,
+        now_seconds: 0,
+    }
+}
+
+fn start(attempt: AttemptId, generate: Generate, resume: Option<Resume>) -> ToEngine {
+    let work = Box::new(Work { generate, resume });
+    ToEngine::Start { attempt, work }
+}
+
+/// What one attempt said, put together and checked: positions without gaps, nothing after `Closed`.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Story {
+    prompt: Option<Vec<u32>>,
+    ids: BTreeMap<u32, Vec<u32>>,
+    text: BTreeMap<u32, Vec<u8>>,
+    ended: BTreeMap<u32, Finish>,
+    closed: Option<Option<Failure>>,
+}
+
+/// Collects the frames of an engine by attempt, given what each attempt was taken up with.
+#[derive(Default)]
+struct Listener {
+    stories: BTreeMap<AttemptId, Story>,
+}
+
+impl Listener {
+    fn resumed(&mut self, attempt: AttemptId, choices: &[Vec<u32>]) {
+        let story = self.stories.entry(attempt).or_default();
+        story.ids = (0..).zip(choices.iter().cloned()).collect();
+    }
+
+    fn listen(&mut self, frames: &mut Vec<FromEngine>) {
+        for frame in frames.drain(..) {
+            match frame {
+                FromEngine::Event { attempt, event } => {
+                    let story = self.stories.entry(attempt).or_default();
+                    assert_eq!(story.closed, None, "nothing is said after the end (E1)");
+                    match event {
+                        Event::Started { prompt } => {
+                            assert_eq!(story.prompt.replace(prompt), None, "started once");
+                        }
+                        Event::Progress { done, total } => assert!(done <= total),
+                        Event::Token {
+                            choice,
+                            position,
+                            id,
+                            bytes,
+                        } => {
+                            assert!(!story.ended.contains_key(&choice));
+                            let ids = story.ids.entry(choice).or_default();
+                            assert_eq!(position as usize, ids.len(), "no gaps (E2)");
+                            ids.push(id);
+                            story.text.entry(choice).or_default().extend(bytes);
+                        }
+                        Event::Ended {
+                            choice,
+                            tokens,
+                            finish,
+                        } => {
+                            let ids = story.ids.entry(choice).or_default().len();
+                            assert_eq!(tokens as usize, ids);
+                            assert_eq!(story.ended.insert(choice, finish), None);
+                        }
+                    }
+                }
+                FromEngine::Closed {
+                    attempt,
+                    tally,
+                    failure,
+                } => {
+                    let story = self.stories.entry(attempt).or_default();
+                    assert_eq!(story.closed.replace(failure), None, "closed once (E1)");
+                    let prompt = story.prompt.clone().unwrap_or_default();
+                    let ids = story.ids.values().map(Vec::as_slice);
+                    assert_eq!(tally.transcript, transcript(&prompt, ids));
+                    assert_eq!(tally.prompt_tokens as usize, prompt.len());
+                    let tokens: usize = story.ids.values().map(Vec::len).sum();
+                    assert_eq!(tally.completion_tokens as usize, tokens);
+                }
+                FromEngine::Ready(_) | FromEngine::Alive { .. } | FromEngine::Unfit { .. } => {}
+            }
+        }
+    }
+}
+
+/// Runs one attempt in an engine of its own, which has room for everything.
+fn alone(generate: &Generate) -> Story {
+    let mut desk = desk(64, 16, 2048);
+    let mut listener = Listener::default();
+    let mut out = Vec::new();
+    desk.hear(
+        Time(0),
+        start(attempt(0), generate.clone(), None),
+        0,
+        &mut out,
+    );
+    while desk.step(Time(0), &mut out).is_some() {}
+    desk.check();
+    listener.listen(&mut out);
+    listener
+        .stories
+        .remove(&attempt(0))
+        .expect("it was heard of")
+}
+
+#[test]
+fn a_request_is_started_streamed_ended_and_closed() {
+    let story = alone(&generate(Prompt::Text("hello".into()), 3));
+    assert_eq!(story.prompt.as_ref().map(Vec::len), Some(5));
+    assert_eq!(story.closed, Some(None));
+    assert_eq!(story.ended.len(), 1);
+    assert!(!story.ids[&0].is_empty());
+}
+
+#[test]
+fn the_same_request_gives_the_same_ids_and_another_seed_gives_others() {
+    let first = generate(Prompt::Text("hello".into()), 3);
+    let second = generate(Prompt::Text("hello".into()), 4);
+    assert_eq!(alone(&first), alone(&first));
+    assert_ne!(alone(&first).ids, alone(&second).ids);
+}
+
+#[test]
+fn choices_share_their_prompt_and_differ_in_what_they_draw() {
+    let mut desk = desk(16, 16, 512);
+    let mut request = generate(Prompt::Text("x".repeat(150)), 5);
+    request.choices = 4;
+    request.ignore_end = true;
+    let mut out = Vec::new();
+    desk.hear(Time(0), start(attempt(0), request, None), 0, &mut out);
+    desk.step(Time(0), &mut out);
+    assert_eq!(
+        desk.stats().pages_free,
+        16 - 3,
+        "one choice evaluates the prompt for all"
+    );
+    while desk.stats().running < 4 {
+        desk.step(Time(0), &mut out);
+    }
+    // 150 tokens are two full pages, which are shared, and a third, which each has for itself.
+    assert_eq!(desk.stats().pages_free, 16 - 2 - 4);
+    while desk.step(Time(0), &mut out).is_some() {}
+    let mut listener = Listener::default();
+    listener.listen(&mut out);
+    let ids = &listener.stories[&attempt(0)].ids;
+    assert!(ids[&0] != ids[&1] && ids[&1] != ids[&2]);
+    assert_eq!(desk.stats().pages_free, 16);
+}
+
+#[test]
+fn a_stream_is_taken_up_at_any_position_and_goes_on_as_it_would_have() {
+    let mut request = generate(Prompt::Text("once upon a time".into()), 11);
+    request.choices = 2;
+    request.sampling.repetition_penalty = 1.3;
+    request.sampling.frequency_penalty = 0.4;
+    request.stop = vec!["qz".into(), "e".into()];
+    let whole = alone(&request);
+    for cut in 0..=whole.ids[&0].len().max(whole.ids[&1].len()) {
+        let so_far =
+            |choice: u32| -> Vec<u32> { whole.ids[&choice].iter().take(cut).copied().collect() };
+        let resume = Resume {
+            prompt: whole.prompt.clone().expect("it started"),
+            choices: vec![
+                ResumeChoice {
+                    ids: so_far(0),
+                    finish: None,
+                },
+                ResumeChoice {
+                    ids: so_far(1),
+                    finish: None,
+                },
+            ],
+        };
+        let mut desk = desk(32, 8, 512);
+        let mut listener = Listener::default();
+        listener.resumed(attempt(1), &[so_far(0), so_far(1)]);
+        let mut out = Vec::new();
+        desk.hear(
+            Time(0),
+            start(attempt(1), request.clone(), Some(resume)),
+            0,
+            &mut out,
+        );
+        while desk.step(Time(0), &mut out).is_some() {}
+        listener.listen(&mut out);
+        let story = &listener.stories[&attempt(1)];
+        assert_eq!(
+            (&story.ids, &story.ended),
+            (&whole.ids, &whole.ended),
+            "cut at {cut}"
+        );
+        assert_eq!(story.closed, Some(None));
+    }
+}
+
+#[test]
+fn a_choice_that_had_ended_is_not_run_again() {
+    let request = generate(Prompt::Text("abc".into()), 2);
+    let whole = alone(&request);
+    let resume = Resume {
+        prompt: whole.prompt.clone().expect("it started"),
+        choices: vec![ResumeChoice {
+            ids: whole.ids[&0].clone(),
+            finish: Some(whole.ended[&0]),
+        }],
+    };
+    let mut desk = desk(32, 8, 512);
+    let mut out = Vec::new();
+    desk.hear(
+        Time(0),
+        start(attempt(1), request, Some(resume)),
+        0,
+        &mut out,
+    );
+    assert!(desk.is_idle());
+    let mut listener = Listener::default();
+    listener.resumed(attempt(1), &[whole.ids[&0].clone()]);
+    listener.listen(&mut out);
+    let story = &listener.stories[&attempt(1)];
+    assert_eq!((story.closed.clone(), story.ended.len()), (Some(None), 0));
+}
+
+#[test]
+fn an_end_token_counts_has_no_bytes_and_can_be_ignored() {
+    let mut request = generate(Prompt::Text("abc".into()), 0);
+    request.tokens_max = 500;
+    let ended = alone(&request);
+    assert_eq!(ended.ended[&0], Finish::Stop);
+    assert_eq!(ended.ids[&0].last(), Some(&33));
+    assert!(ended.text[&0].len() < ended.ids[&0].len());
+    request.ignore_end = true;
+    let long = alone(&request);
+    assert_eq!((long.ended[&0], long.ids[&0].len()), (Finish::Length, 500));
+    assert!(long.ids[&0].starts_with(&ended.ids[&0]));
+}
+
+#[test]
+fn a_stop_string_ends_a_choice_at_the_token_that_completes_it() {
+    let mut request = generate(Prompt::Text("abc".into()), 0);
+    request.ignore_end = true;
+    request.tokens_max = 200;
+    let text = alone(&request).text[&0].clone();
+    let stop = String::from_utf8(text[20..22].to_vec()).expect("letters");
+    request.stop = vec![stop.clone()];
+    let story = alone(&request);
+    assert_eq!(story.ended[&0], Finish::Stop);
+    assert!(story.text[&0].ends_with(stop.as_bytes()));
+    assert!(story.text[&0].len() <= 22);
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_with_both_numbers() {
+    let ok = || generate(Prompt::Text("abc".into()), 0);
+    let mut many = ok();
+    many.choices = 17;
+    let mut none = ok();
+    none.tokens_max = 0;
+    let mut hot = ok();
+    hot.sampling.temperature = f32::NAN;
+    let mut stops = ok();
+    stops.stop = vec![String::new()];
+    let mut bias = ok();
+    bias.sampling.logit_bias = vec![(34, 1.0)];
+    let cases = [
+        (
+            generate(Prompt::Text("x".repeat(512)), 0),
+            "the prompt has 512 tokens, the model's context is 512",
+        ),
+        (
+            generate(Prompt::Text(String::new()), 0),
+            "the prompt is empty",
+        ),
+        (
+            generate(Prompt::Tokens(vec![1, 34]), 0),
+            "prompt: token 34 is outside the vocabulary of 34",
+        ),
+        (
+            generate(Prompt::Chat(Vec::new()), 0),
+            "messages: 0 messages is outside 1 to 2048",
+        ),
+        (many, "choices: 17 is outside 1 to 16"),
+        (none, "tokens_max: must be at least 1"),
+        (hot, "temperature: must be 0 to 100"),
+        (stops, "stop: 0 bytes is outside 1 to 256"),
+        (bias, "logit_bias: token 34 is outside the vocabulary of 34"),
+    ];
+    for (request, expected) in cases {
+        let mut desk = desk(8, 4, 4096);
+        let mut out = Vec::new();
+        desk.hear(Time(0), start(attempt(0), request, None), 0, &mut out);
+        match &out[..] {
+            [
+                FromEngine::Closed {
+                    failure: Some(failure),
+                    ..
+                },
+            ] => {
+                assert_eq!(failure.to_string(), expected);
+            }
+            other => panic!("{expected}: {other:?}"),
+        }
+        assert!(desk.is_idle());
+    }
+}
+
+#[test]
+fn a_choice_ends_where_the_context_does() {
+    let mut request = generate(Prompt::Text("x".repeat(100)), 0);
+    request.ignore_end = true;
+    request.tokens_max = 10_000;
+    let mut desk = desk(2, 4, 4096);
+    let mut out = Vec::new();
+    desk.hear(Time(0), start(attempt(0), request, None), 0, &mut out);
+    while desk.step(Time(0), &mut out).is_some() {}
+    let mut listener = Listener::default();
+    listener.listen(&mut out);
+    let story = &listener.stories[&attempt(0)];
+    assert_eq!((story.ids[&0].len(), story.ended[&0]), (28, Finish::Length));
+}
+
+#[test]
+fn a_cancel_ends_every_choice_before_the_next_step_and_frees_its_pages() {
+    let mut desk = desk(16, 4, 512);
+    let mut request = generate(Prompt::Text("x".repeat(100)), 0);
+    request.choices = 2;
+    request.ignore_end = true;
+    let mut out = Vec::new();
+    desk.hear(Time(0), start(attempt(0), request, None), 0, &mut out);
+    for _ in 0..5 {
+        desk.step(Time(0), &mut out);
+    }
+    let read_at = desk.stats().steps;
+    desk.hear(
+        Time(0),
+        ToEngine::Cancel {
+            attempt: attempt(0),
+        },
+        read_at,
+        &mut out,
+    );
+    assert_eq!(desk.step(Time(0), &mut out), None);
+    let stats = desk.stats();
+    assert_eq!(
+        (
+            stats.cancelled,
+            stats.steps_after_cancel_max,
+            stats.pages_free
+        ),
+        (1, 0, 16)
+    );
+    desk.hear(
+        Time(0),
+        ToEngine::Cancel {
+            attempt: attempt(0),
+        },
+        read_at,
+        &mut out,
+    );
+    let mut listener = Listener::default();
+    listener.listen(&mut out);
+    let story = &listener.stories[&attempt(0)];
+    assert_eq!(story.closed, Some(Some(Failure::Cancelled)));
+    assert!(
+        story
+            .ended
+            .values()
+            .all(|finish| *finish == Finish::Cancelled)
+    );
+}
+
+#[test]
+fn who_waits_hears_how_it_goes_every_second() {
+    let mut desk = desk(16, 1, 512);
+    let mut out = Vec::new();
+    let mut request = generate(Prompt::Text("x".repeat(300)), 0);
+    request.ignore_end = true;
+    desk.hear(
+        Time(0),
+        start(attempt(0), request.clone(), None),
+        0,
+        &mut out,
+    );
+    desk.hear(Time(0), start(attempt(1), request, None), 0, &mut out);
+    out.clear();
+    for second in 1..=5 {
+        desk.step(Time(second * 1000), &mut out);
+        desk.tick(Time(second * 1000), &mut out);
+    }
+    let waiting = out.iter().filter(|frame| {
+        matches!(frame, FromEngine::Event { attempt: id, event: Event::Progress { done: 0, .. } } if *id == attempt(1))
+    });
+    assert_eq!(waiting.count(), 5);
+    assert!(out.iter().any(|frame| {
+        matches!(
+            frame,
+            FromEngine::Event {
+                event: Event::Progress {
+                    done: 128,
+                    total: 300
+                },
+                ..
+            }
+        )
+    }));
+}
+
+#[test]
+fn a_short_prompt_is_not_held_up_by_a_long_one() {
+    let mut desk = desk(64, 8, 4096);
+    let mut out = Vec::new();
+    desk.hear(
+        Time(0),
+        start(
+            attempt(0),
+            generate(Prompt::Text("x".repeat(2000)), 0),
+            None,
+        ),
+        0,
+        &mut out,
+    );
+    desk.step(Time(0), &mut out);
+    desk.hear(
+        Time(0),
+        start(attempt(1), generate(Prompt::Text("y".repeat(20)), 0), None),
+        0,
+        &mut out,
+    );
+    desk.step(Time(0), &mut out);
+    assert!(out.iter().any(|frame| {
+        matches!(frame, FromEngine::Event { attempt: id, event: Event::Token { .. } } if *id == attempt(1))
+    }));
+}
+
+/// One thing that happens to an engine.
+#[derive(Clone, Debug)]
+enum Happening {
+    Start {
+        prompt: usize,
+        choices: u32,
+        seed: u64,
+        tokens_max: u32,
+        stop: bool,
+    },
+    Cancel(usize),
+    Steps(usize),
+    Took(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        3 => (1usize..300, 1u32..5, 0u64..4, 1u32..150, any::<bool>()).prop_map(
+            |(prompt, choices, seed, tokens_max, stop)| Happening::Start {
+                prompt, choices, seed, tokens_max, stop,
+            }
+        ),
+        1 => (0usize..20).prop_map(Happening::Cancel),
+        3 => (0usize..40).prop_map(Happening::Steps),
+        1 => (0u64..5000).prop_map(Happening::Took),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_an_attempt_says_does_not_depend_on_who_else_is_there(
+        happenings in prop::collection::vec(happening(), 1..30),
+        pages in 8u32..16,
+        sequences in 1u32..9,
+    ) {
+        let mut desk = desk(pages, sequences, 512);
+        let mut listener = Listener::default();
+        let mut out = Vec::new();
+        let mut requests = Vec::new();
+        let mut cancelled = Vec::new();
+        for happening in happenings {
+            match happening {
+                Happening::Start { prompt, choices, seed, tokens_max, stop } => {
+                    let mut request = generate(Prompt::Text("abcdefg ".repeat(40)[..prompt].into()), seed);
+                    request.choices = choices;
+                    request.tokens_max = tokens_max;
+                    request.stop = if stop { vec!["ab".into(), "q.".into()] } else { Vec::new() };
+                    request.ignore_end = !stop;
+                    let id = attempt(requests.len() as u8);
+                    desk.hear(Time(0), start(id, request.clone(), None), 0, &mut out);
+                    requests.push(request);
+                }
+                Happening::Cancel(index) => {
+                    let id = attempt(index as u8);
+                    if listener.stories.get(&id).is_some_and(|story| story.closed.is_none()) {
+                        cancelled.push(index);
+                    }
+                    desk.hear(Time(0), ToEngine::Cancel { attempt: id }, 0, &mut out);
+                }
+                Happening::Steps(count) => {
+                    for _ in 0..count {
+                        desk.step(Time(0), &mut out);
+                    }
+                }
+                Happening::Took(ms) => desk.took(256, ms),
+            }
+            desk.check();
+            listener.listen(&mut out);
+        }
+        let mut steps = 0;
+        while desk.step(Time(0), &mut out).is_some() {
+            steps += 1;
+            prop_assert!(steps < 100_000, "everything ends");
+        }
+        listener.listen(&mut out);
+        prop_assert!(desk.is_idle());
+        prop_assert_eq!(desk.stats().pages_free, pages);
+        for (index, request) in requests.iter().enumerate() {
+            let story = &listener.stories[&attempt(index as u8)];
+            let whole = alone(request);
+            if cancelled.contains(&index) {
+                for (choice, ids) in &story.ids {
+                    prop_assert!(whole.ids[choice].starts_with(ids));
+                }
+            } else {
+                prop_assert_eq!(story, &whole);
+            }
+        }
+    }
+}
