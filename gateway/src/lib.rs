@@ -1,1 +1,32 @@
-//! gateway
+//! Every way into troop over HTTP.
+//!
+//! ```text
+//! socket ─> gateway/listener ─> gateway/connection ─> route ─> openai/chat ─┐ Order
+//!                                                       │                   v
+//!                                                       │              Backend::open ─> Session
+//! socket <──────────── sse, or one JSON body <──────────┴── Delivery, Delivery, … <────────┘
+//! ```
+//!
+//! The [`gateway`] is the actor: it owns the listeners, and with them every connection. A [`route`] picks a
+//! handler after the guards (host, origin, key) have passed. Every dialect is an adapter to the one request
+//! and from the one stream of `troop_actors`: [`openai`] is the first. What a handler needs from the node it
+//! asks a [`backend::Backend`] for, and nothing else; [`control`] is the command line's side of that.
+//! [`json`] reads what strangers send: depth, size and keys are checked before anything is built from it.
+
+pub mod backend;
+pub mod control;
+pub mod gateway;
+pub mod json;
+pub mod limits;
+pub mod openai;
+pub mod problem;
+
+mod health;
+mod reply;
+mod request_body;
+mod route;
+mod sse;
+mod text;
+
+#[cfg(test)]
+mod scripted;

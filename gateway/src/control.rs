@@ -1,0 +1,291 @@
+//! What the command line and a running node say to each other, over the node's unix socket.
+//!
+//! ```text
+//! GET    /v1/troop/status            -> Status            GET    /v1/troop/ps        -> Ps
+//! GET    /v1/troop/balance[?member=] -> Balance           GET    /v1/troop/accounts  -> Accounts
+//! GET    /v1/troop/ledger/verify     -> LedgerVerified    GET    /v1/troop/keys      -> Keys
+//! POST   /v1/troop/keys  KeyWanted   -> KeyCreated        DELETE /v1/troop/keys/{prefix} -> KeyRevoked
+//! POST   /v1/troop/models/load LoadWanted -> Loaded       POST   /v1/troop/drain     -> Draining
+//! ```
+//!
+//! Every answer names its form in `schema`; members are only ever added. Whoever can open the socket is the
+//! owner: its file is readable by nobody else. Over TCP none of these paths exists. Errors are the same
+//! objects as on every other route.
+
+pub(crate) mod routes;
+
+use serde::{Deserialize, Serialize};
+
+/// One node, now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// `troop.status/v1`.
+    pub schema: String,
+    /// The program's version.
+    pub version: String,
+    /// The node's id.
+    pub node: String,
+    /// The owner's member id.
+    pub owner: String,
+    /// Seconds since the gateway started.
+    pub uptime_seconds: u64,
+    /// Where it listens for HTTP.
+    pub listening: Vec<String>,
+    /// Whether it is on its way out.
+    pub draining: bool,
+    /// Whether it can serve.
+    pub ready: bool,
+    /// What was looked at to know that.
+    pub checks: Vec<CheckLine>,
+    /// The models that can be asked for.
+    pub models: Vec<ModelLine>,
+    /// Requests that are open here.
+    pub requests_open: usize,
+    /// The queue, where this node keeps it.
+    pub queue: Option<Queue>,
+}
+
+/// One thing that must be well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckLine {
+    /// What.
+    pub name: String,
+    /// Whether it is.
+    pub ok: bool,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// A model that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelLine {
+    /// Its name.
+    pub name: String,
+    /// `sha256:` and its digest.
+    pub digest: String,
+    /// Tokens it can see.
+    pub context: u32,
+}
+
+/// The scheduler's numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Requests that wait for a worker.
+    pub waiting: u64,
+    /// Requests that have one.
+    pub running: u64,
+    /// Workers that report.
+    pub workers: u64,
+}
+
+/// What runs now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ps {
+    /// `troop.ps/v1`.
+    pub schema: String,
+    /// The engines of this node.
+    pub engines: Vec<Engine>,
+    /// The requests that clients of this node have open.
+    pub requests: Vec<OpenRequest>,
+}
+
+/// An engine of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    /// The model's name.
+    pub model: String,
+    /// `sha256:` and its digest.
+    pub digest: String,
+    /// `starting`, `ready`, `draining` or `down`.
+    pub state: String,
+    /// The child's process id, while there is one.
+    pub pid: Option<u32>,
+    /// Sequences it is working on.
+    pub running: u64,
+    /// Tokens it has made in this life.
+    pub tokens: u64,
+    /// How many times it had to be started again.
+    pub restarts: u64,
+}
+
+/// A request that is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// Its id.
+    pub request: String,
+    /// Who pays.
+    pub member: String,
+    /// The model, as it was asked for.
+    pub model: String,
+    /// How many choices.
+    pub choices: u32,
+    /// Whether it is streamed.
+    pub stream: bool,
+    /// Milliseconds since the Unix epoch when it came.
+    pub since_ms: u64,
+}
+
+/// One member's account; amounts in microcredits, a millionth of a credit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The member's id.
+    pub member: String,
+    /// The member's name.
+    pub name: String,
+    /// What is there.
+    pub balance_micros: i64,
+    /// What of it is set aside for open requests.
+    pub held_micros: i64,
+    /// What can be spent.
+    pub available_micros: i64,
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// `troop.balance/v1`.
+    pub schema: String,
+    /// The account.
+    #[serde(flatten)]
+    pub account: Account,
+}
+
+/// All accounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// `troop.accounts/v1`.
+    pub schema: String,
+    /// One for each member.
+    pub accounts: Vec<Account>,
+}
+
+/// What a check of the books found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Whether every balance follows from the entries and nothing was made or lost.
+    pub ok: bool,
+    /// How many entries there are.
+    pub entries: u64,
+    /// The hash that the chain of entries ends in.
+    pub head: String,
+    /// What is wrong, if something is.
+    pub problem: Option<String>,
+}
+
+/// What a check of the books found, as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerVerified {
+    /// `troop.ledger.verify/v1`.
+    pub schema: String,
+    /// The finding.
+    #[serde(flatten)]
+    pub verified: Verified,
+}
+
+/// A wish for an API key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyWanted {
+    /// The member's name: 1 to 64 letters, digits, `.`, `_` or `-`.
+    pub member: String,
+    /// Whole credits that a new member gets, once; [`CREDITS_DEFAULT`] where it is not said.
+    #[serde(default)]
+    pub credits: Option<u64>,
+}
+
+/// A key that was made. The only time its secret is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyMade {
+    /// The key.
+    pub key: String,
+    /// How listings name it.
+    pub prefix: String,
+    /// The member's id.
+    pub member: String,
+    /// The member's name.
+    pub name: String,
+    /// What the member can spend now, in microcredits.
+    pub available_micros: i64,
+}
+
+/// A key that was made, as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCreated {
+    /// `troop.key.created/v1`.
+    pub schema: String,
+    /// The key.
+    #[serde(flatten)]
+    pub made: KeyMade,
+}
+
+/// A key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The first characters of the key.
+    pub prefix: String,
+    /// The member's id.
+    pub member: String,
+    /// The member's name.
+    pub name: String,
+    /// Seconds since the Unix epoch when it was made.
+    pub created_seconds: u64,
+}
+
+/// All keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// `troop.keys/v1`.
+    pub schema: String,
+    /// One line each.
+    pub keys: Vec<Key>,
+}
+
+/// A key that is no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRevoked {
+    /// `troop.key.revoked/v1`.
+    pub schema: String,
+    /// The prefix that was asked for.
+    pub prefix: String,
+}
+
+/// A wish to have a model served that is on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadWanted {
+    /// Its name.
+    pub model: String,
+}
+
+/// What became of that wish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loading {
+    /// Its name.
+    pub model: String,
+    /// `sha256:` and its digest.
+    pub digest: String,
+    /// Whether it was being served already.
+    pub already: bool,
+}
+
+/// What became of that wish, as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// `troop.model.load/v1`.
+    pub schema: String,
+    /// What became of it. The model is ready when the list of models has it.
+    #[serde(flatten)]
+    pub loading: Loading,
+}
+
+/// The node is going down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// `troop.drain/v1`.
+    pub schema: String,
+    /// Requests that are still open.
+    pub requests_open: usize,
+}
+
+/// Whole credits that a new member gets where nothing else is said.
+pub const CREDITS_DEFAULT: u64 = 100;

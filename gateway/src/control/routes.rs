@@ -1,0 +1,185 @@
+//! The owner's routes: what the command line asks a running node.
+
+use super::*;
+use crate::gateway::shared::{Phase, Shared};
+use crate::health;
+use crate::openai::error;
+use crate::problem::Problem;
+use crate::reply::{Reply, json};
+use crate::request_body;
+use crate::route::{only, unknown_path};
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// Answers one of the paths below `/v1/troop/`; the peer is the owner.
+pub(crate) async fn answer(
+    path: &str,
+    request: Request<Incoming>,
+    shared: &Arc<Shared>,
+) -> Result<Reply, Problem> {
+    let method = request.method().clone();
+    let get = || only(&method, &[Method::GET], "GET");
+    let post = || only(&method, &[Method::POST], "POST");
+    let backend = &shared.backend;
+    let reply = match path {
+        "status" => {
+            get()?;
+            json(StatusCode::OK, &status(shared).await)
+        }
+        "ps" => {
+            get()?;
+            let engines = shared.ask("engine keeper", backend.engines()).await?;
+            let requests = shared.open().values().cloned().collect();
+            let schema = "troop.ps/v1".to_owned();
+            json(
+                StatusCode::OK,
+                &Ps {
+                    schema,
+                    engines,
+                    requests,
+                },
+            )
+        }
+        "balance" => {
+            get()?;
+            let member = parameter(&request, "member")?;
+            let asked = backend.account(member.as_deref());
+            let account = shared.ask("ledger", asked).await?;
+            let schema = "troop.balance/v1".to_owned();
+            json(StatusCode::OK, &Balance { schema, account })
+        }
+        "accounts" => {
+            get()?;
+            let accounts = shared.ask("ledger", backend.accounts()).await?;
+            let schema = "troop.accounts/v1".to_owned();
+            json(StatusCode::OK, &Accounts { schema, accounts })
+        }
+        "ledger/verify" => {
+            get()?;
+            let verified = shared.ask("ledger", backend.verify()).await?;
+            let schema = "troop.ledger.verify/v1".to_owned();
+            json(StatusCode::OK, &LedgerVerified { schema, verified })
+        }
+        "keys" if method == Method::GET => {
+            let keys = shared.ask("keyring", backend.keys()).await?;
+            let schema = "troop.keys/v1".to_owned();
+            json(StatusCode::OK, &Keys { schema, keys })
+        }
+        "keys" => {
+            only(&method, &[Method::POST], "GET, POST")?;
+            let wanted: KeyWanted = read(request, shared).await?;
+            check_name(&wanted)?;
+            let made = shared.ask("keyring", backend.create_key(wanted)).await?;
+            let schema = "troop.key.created/v1".to_owned();
+            json(StatusCode::CREATED, &KeyCreated { schema, made })
+        }
+        "models/load" => {
+            post()?;
+            let wanted: LoadWanted = read(request, shared).await?;
+            let asked = backend.load(&wanted.model);
+            let loading = shared.ask("engine keeper", asked).await?;
+            let schema = "troop.model.load/v1".to_owned();
+            json(StatusCode::ACCEPTED, &Loaded { schema, loading })
+        }
+        "drain" => {
+            post()?;
+            let requests_open = shared.open().len();
+            shared.stop.notify_one();
+            let schema = "troop.drain/v1".to_owned();
+            json(
+                StatusCode::ACCEPTED,
+                &Draining {
+                    schema,
+                    requests_open,
+                },
+            )
+        }
+        _ => match path.strip_prefix("keys/") {
+            Some(prefix) => {
+                only(&method, &[Method::DELETE], "DELETE")?;
+                let prefix = crate::route::percent_decoded(prefix)?;
+                shared.ask("keyring", backend.revoke_key(&prefix)).await?;
+                let schema = "troop.key.revoked/v1".to_owned();
+                json(StatusCode::OK, &KeyRevoked { schema, prefix })
+            }
+            None => error::response(&unknown_path()),
+        },
+    };
+    Ok(reply)
+}
+
+async fn status(shared: &Arc<Shared>) -> Status {
+    let checks = health::checks(shared).await;
+    let models = shared.ask("scheduler", shared.backend.models()).await;
+    let queue = shared.ask("scheduler", shared.backend.queue()).await;
+    Status {
+        schema: "troop.status/v1".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: shared.me.to_string(),
+        owner: shared.owner.to_string(),
+        uptime_seconds: shared.clock.now().since_ms(shared.started) / 1000,
+        listening: shared.listening.iter().map(ToString::to_string).collect(),
+        draining: *shared.phase.borrow() != Phase::Open,
+        ready: checks.iter().all(|check| check.ok),
+        checks: checks
+            .into_iter()
+            .map(|check| CheckLine {
+                name: check.name.to_owned(),
+                ok: check.ok,
+                detail: check.detail,
+            })
+            .collect(),
+        models: models
+            .unwrap_or_default()
+            .into_iter()
+            .map(|model| ModelLine {
+                name: model.name,
+                digest: format!("sha256:{}", model.passport),
+                context: model.context,
+            })
+            .collect(),
+        requests_open: shared.open().len(),
+        queue: queue.ok(),
+    }
+}
+
+/// A parameter of the query, as it was meant.
+fn parameter(request: &Request<Incoming>, name: &str) -> Result<Option<String>, Problem> {
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .filter_map(|part| part.split_once('='))
+        .find(|(found, _)| *found == name)
+        .map(|(_, value)| crate::route::percent_decoded(value))
+        .transpose()
+}
+
+async fn read<T: DeserializeOwned>(
+    request: Request<Incoming>,
+    shared: &Arc<Shared>,
+) -> Result<T, Problem> {
+    let whole = request_body::read(request, &shared.limits, &shared.bodies).await?;
+    let mut deserializer = serde_json::Deserializer::from_slice(&whole.bytes);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let problem = Problem::body(crate::text::plain(&error.inner().to_string()));
+        if path == "." {
+            problem
+        } else {
+            problem.about(path)
+        }
+    })
+}
+
+fn check_name(wanted: &KeyWanted) -> Result<(), Problem> {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=64).contains(&wanted.member.len()) && wanted.member.bytes().all(harmless) {
+        return Ok(());
+    }
+    Err(Problem::field(
+        "member",
+        "member must be 1 to 64 letters, digits, dots, underscores or hyphens",
+    ))
+}

@@ -1,0 +1,220 @@
+//! Listening: a TCP address or the unix socket, and which connections get a place.
+//!
+//! Places are few, and a stranger can take them all by connecting and saying nothing. So when there is no
+//! place left, the connection that has been silent or talking slowly for the longest makes room; one whose
+//! request is being served never does. If none can, the newcomer is told so and closed.
+
+use super::connection::{Peer, serve};
+use super::shared::Shared;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep};
+
+/// A way in, bound and ready.
+pub(crate) enum Listener {
+    /// A TCP address.
+    Tcp {
+        /// The socket.
+        socket: TcpListener,
+        /// Whether it asks for no key.
+        keyless: bool,
+    },
+    /// The owner's socket.
+    Control(UnixListener),
+}
+
+/// Binds a TCP address. A predecessor's socket may take a moment to close.
+pub(crate) async fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let deadline = Instant::now() + BIND_TIME_MAX;
+    loop {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(socket) => {
+                let keyless = address.ip().is_loopback();
+                return Ok(Listener::Tcp { socket, keyless });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Binds the owner's socket at `path`, readable by nobody else from its first moment on. A socket that a
+/// dead process left behind is replaced; one that answers is not.
+pub(crate) async fn bind_control(path: &Path) -> io::Result<Listener> {
+    let deadline = Instant::now() + BIND_TIME_MAX;
+    while UnixStream::connect(path).await.is_ok() {
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another node is running here",
+            ));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    if let Ok(metadata) = std::fs::symlink_metadata(path)
+        && !metadata.file_type().is_socket()
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is not a socket is in the way",
+        ));
+    }
+    // Bound beside its place and moved there, so that no moment has wider permissions than 0600.
+    let mut beside = PathBuf::from(path).into_os_string();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let _ = std::fs::remove_file(&beside);
+    let socket = UnixListener::bind(&beside)?;
+    let placed = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if let Err(error) = placed {
+        let _ = std::fs::remove_file(&beside);
+        return Err(error);
+    }
+    Ok(Listener::Control(socket))
+}
+
+/// Accepts connections until it is dropped, and its connections with it.
+pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
+    let mut places = Places::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = next(&listener) => accepted,
+            Some(_) = places.tasks.join_next() => {
+                places.sweep();
+                continue;
+            }
+        };
+        match accepted {
+            Ok(Accepted::Tcp(stream, from, peer)) => {
+                places.seat(stream, Some(from), peer, &shared);
+            }
+            Ok(Accepted::Control(stream, peer)) => places.seat(stream, None, peer, &shared),
+            Err(error) => {
+                // Out of file descriptors, most likely; some will be closed.
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+enum Accepted {
+    Tcp(tokio::net::TcpStream, IpAddr, Peer),
+    Control(UnixStream, Peer),
+}
+
+async fn next(listener: &Listener) -> io::Result<Accepted> {
+    match listener {
+        Listener::Tcp { socket, keyless } => {
+            let (stream, from) = socket.accept().await?;
+            // Tokens are small and must not wait for one another.
+            let _ = stream.set_nodelay(true);
+            let peer = Peer {
+                control: false,
+                keyless: *keyless,
+                local: stream.local_addr().ok(),
+                busy: AtomicBool::new(false),
+            };
+            Ok(Accepted::Tcp(stream, from.ip(), peer))
+        }
+        Listener::Control(socket) => {
+            let (stream, _) = socket.accept().await?;
+            let peer = Peer {
+                control: true,
+                keyless: true,
+                local: None,
+                busy: AtomicBool::new(false),
+            };
+            Ok(Accepted::Control(stream, peer))
+        }
+    }
+}
+
+/// The connections of one listener, in the order they came.
+#[derive(Default)]
+struct Places {
+    tasks: JoinSet<()>,
+    taken: BTreeMap<u64, Place>,
+    next: u64,
+}
+
+struct Place {
+    from: Option<IpAddr>,
+    peer: Arc<Peer>,
+    task: AbortHandle,
+}
+
+impl Places {
+    fn sweep(&mut self) {
+        self.taken.retain(|_, place| !place.task.is_finished());
+    }
+
+    fn seat<S>(&mut self, mut stream: S, from: Option<IpAddr>, peer: Peer, shared: &Arc<Shared>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        // Programs of this machine, and a proxy on it, share one address and are not limited by it.
+        let counted = from.filter(|from| !from.is_loopback());
+        let alike = self
+            .taken
+            .values()
+            .filter(|place| counted.is_some() && place.from == counted)
+            .count();
+        let full = self.taken.len() >= shared.limits.connections_max;
+        let greedy = alike >= shared.limits.connections_per_address_max;
+        if (full || greedy) && !self.make_room(counted.filter(|_| greedy)) {
+            self.tasks.spawn(async move {
+                let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
+            });
+            return;
+        }
+        let peer = Arc::new(peer);
+        let task = self
+            .tasks
+            .spawn(serve(stream, peer.clone(), shared.clone()));
+        self.taken.insert(self.next, Place { from, peer, task });
+        self.next += 1;
+    }
+
+    /// Ends the oldest connection, of `from` if given, that is not being served; false if there is none.
+    fn make_room(&mut self, from: Option<IpAddr>) -> bool {
+        let oldest = self.taken.iter().find(|(_, place)| {
+            let idle = !place.peer.busy.load(Ordering::Relaxed);
+            idle && (from.is_none() || place.from == from)
+        });
+        let Some(oldest) = oldest.map(|(number, _)| *number) else {
+            return false;
+        };
+        if let Some(place) = self.taken.remove(&oldest) {
+            place.task.abort();
+        }
+        true
+    }
+}
+
+/// Connections that the system may hold ready for us.
+const BACKLOG: u32 = 1024;
+/// How long to wait for a predecessor's socket to close.
+const BIND_TIME_MAX: Duration = Duration::from_secs(3);
+/// What a newcomer is told when there is no place.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+retry-after: 1\r\nretry-after-ms: 1000\r\nx-request-id: none\r\nconnection: close\r\n\
+content-length: 110\r\n\r\n{\"error\":{\"message\":\"too many connections are open\",\
+\"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}";

@@ -1,0 +1,6 @@
+//! OpenAI's dialect: chat completions, models, errors.
+
+pub mod answer;
+pub mod chat;
+pub mod error;
+pub mod models;

@@ -1,0 +1,195 @@
+use super::*;
+use serde_json::json;
+
+/// A good request, with the fields of `more` added or put in place.
+fn read(more: Value) -> Result<Chat, Problem> {
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    let map = body.as_object_mut().expect("an object");
+    for (name, value) in more.as_object().expect("an object") {
+        map.insert(name.clone(), value.clone());
+    }
+    Chat::read(map, &Limits::default())
+}
+
+#[test]
+fn every_field_is_carried_over() {
+    let chat = read(json!({
+        "stream": true, "stream_options": {"include_usage": true, "include_obfuscation": false},
+        "max_completion_tokens": 7, "max_tokens": 7, "n": 3, "seed": -1, "stop": ["a", "b"],
+        "temperature": 0.5, "top_p": 0.25, "top_k": 40, "min_p": 0.125, "repeat_penalty": 1.5,
+        "frequency_penalty": 1, "presence_penalty": -1, "logit_bias": {"9": -100, "10": 1.5},
+        "ignore_eos": true, "nobody": {"has": ["heard", "of", "this"]}, "user": "u", "tools": [],
+        "response_format": {"type": "text"}, "logprobs": false, "tool_choice": "auto",
+    }))
+    .expect("all fields are good");
+    assert!(chat.stream && chat.include_usage && chat.ignore_end);
+    assert_eq!(
+        (chat.tokens_max, chat.choices, chat.seed),
+        (Some(7), 3, Some(u64::MAX))
+    );
+    assert_eq!(chat.stop, ["a", "b"]);
+    let expected = Sampling {
+        temperature: 0.5,
+        top_p: 0.25,
+        top_k: 40,
+        min_p: 0.125,
+        repetition_penalty: 1.5,
+        frequency_penalty: 1.0,
+        presence_penalty: -1.0,
+        logit_bias: vec![(9, -100.0), (10, 1.5)],
+        seed: 0,
+    };
+    assert_eq!(chat.sampling, expected);
+}
+
+#[test]
+fn conversations_are_read_in_all_their_forms() {
+    let chat = read(json!({"messages": [
+        {"role": "developer", "content": "be kind"},
+        {"role": "user", "name": "ann", "content": [
+            {"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": null, "refusal": "no"},
+        {"role": "assistant", "content": "x", "reasoning_content": "hm", "tool_calls": []},
+        {"role": "tool", "tool_call_id": "1", "content": "y"},
+        {"role": "function", "name": "f", "content": "z"},
+    ]}))
+    .expect("all messages are good");
+    let said: Vec<(&str, &str)> = chat
+        .turns
+        .iter()
+        .map(|turn| (turn.role.as_str(), turn.content.as_str()))
+        .collect();
+    let expected = [
+        ("system", "be kind"),
+        ("user", "a\nb"),
+        ("assistant", "no"),
+        ("assistant", "x"),
+        ("tool", "y"),
+        ("tool", "z"),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn what_is_wrong_is_refused_by_its_name() {
+    let message = |message: Value| json!({"messages": [message]});
+    let cases = [
+        (json!({"model": null}), "model"),
+        (json!({"model": 3}), "model"),
+        (json!({"messages": null}), "messages"),
+        (json!({"messages": []}), "messages"),
+        (json!({"messages": "hi"}), "messages"),
+        (
+            json!({"messages": vec![json!({"role": "user", "content": ""}); 2049]}),
+            "messages",
+        ),
+        (message(json!("hi")), "messages[0]"),
+        (message(json!({"content": "x"})), "messages[0].role"),
+        (
+            message(json!({"role": "king", "content": "x"})),
+            "messages[0].role",
+        ),
+        (message(json!({"role": "user"})), "messages[0].content"),
+        (
+            message(json!({"role": "user", "content": 3})),
+            "messages[0].content",
+        ),
+        (
+            message(json!({"role": "assistant", "content": null})),
+            "messages[0].content",
+        ),
+        (
+            message(json!({"role": "tool", "content": "x"})),
+            "messages[0].tool_call_id",
+        ),
+        (
+            message(json!({"role": "assistant", "tool_calls": [{"id": "1"}]})),
+            "messages[0].tool_calls",
+        ),
+        (
+            message(json!({"role": "user", "content": [{"type": "image_url", "image_url": {}}]})),
+            "messages[0].content[0]",
+        ),
+        (
+            message(json!({"role": "user", "content": [{"type": "text", "text": 1}]})),
+            "messages[0].content[0].text",
+        ),
+        (json!({"stream": "yes"}), "stream"),
+        (
+            json!({"stream_options": {"include_usage": true}}),
+            "stream_options",
+        ),
+        (
+            json!({"stream": true, "stream_options": {"include_usage": 1}}),
+            "stream_options.include_usage",
+        ),
+        (json!({"max_tokens": 0}), "max_tokens"),
+        (
+            json!({"max_completion_tokens": -1}),
+            "max_completion_tokens",
+        ),
+        (
+            json!({"max_tokens": 1, "max_completion_tokens": 2}),
+            "max_tokens",
+        ),
+        (json!({"max_tokens": 1.5}), "max_tokens"),
+        (json!({"n": 0}), "n"),
+        (json!({"n": 17}), "n"),
+        (json!({"temperature": "hot"}), "temperature"),
+        (json!({"temperature": 2.5}), "temperature"),
+        (json!({"top_p": -0.1}), "top_p"),
+        (json!({"top_k": -2}), "top_k"),
+        (json!({"min_p": 2}), "min_p"),
+        (json!({"repetition_penalty": 0}), "repetition_penalty"),
+        (
+            json!({"repetition_penalty": 1.5, "repeat_penalty": 1.25}),
+            "repeat_penalty",
+        ),
+        (json!({"presence_penalty": 3}), "presence_penalty"),
+        (json!({"seed": 1.5}), "seed"),
+        (json!({"seed": "x"}), "seed"),
+        (json!({"stop": ""}), "stop"),
+        (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop"),
+        (json!({"stop": [1]}), "stop"),
+        (json!({"stop": "x".repeat(257)}), "stop"),
+        (json!({"logit_bias": {"x": 1}}), "logit_bias"),
+        (json!({"logit_bias": {"1": 101}}), "logit_bias.1"),
+        (json!({"logit_bias": {"1": 1, "01": 2}}), "logit_bias"),
+        (json!({"tools": [{"type": "function"}]}), "tools"),
+        (json!({"tool_choice": "required"}), "tool_choice"),
+        (
+            json!({"response_format": {"type": "json_object"}}),
+            "response_format",
+        ),
+        (json!({"response_format": {}}), "response_format.type"),
+        (json!({"logprobs": true}), "logprobs"),
+        (json!({"top_logprobs": 2}), "top_logprobs"),
+        (json!({"reasoning_effort": "high"}), "reasoning_effort"),
+        (json!({"options": {"temperature": 0}}), "options"),
+        (json!({"user": 3}), "user"),
+        (json!({"metadata": "x"}), "metadata"),
+    ];
+    for (more, param) in cases {
+        let problem = read(more.clone()).expect_err(param);
+        assert_eq!(problem.param.as_deref(), Some(param), "{more}");
+        assert_eq!(problem.status.as_u16(), 400);
+        assert!(
+            problem.message.contains(param) || param.contains('['),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn a_request_never_sets_more_aside_than_the_model_can_write() {
+    for (asked, most) in [
+        (json!({}), 100),
+        (json!({"max_tokens": 9}), 9),
+        (json!({"max_tokens": 1u64 << 40}), 100),
+    ] {
+        let chat = read(asked).expect("good");
+        let generate = chat.generate(Passport([0; 32]), 100, 42, 0);
+        assert_eq!(generate.tokens_max, most);
+        assert_eq!(generate.sampling.seed, 42);
+    }
+}

@@ -1,0 +1,154 @@
+//! `POST /v1/chat/completions`: opens a session and carries its deliveries back.
+
+use super::{X_TROOP_NODE, guard, node_header};
+use crate::control::OpenRequest;
+use crate::gateway::connection::Peer;
+use crate::gateway::shared::{Opened, Shared};
+use crate::json;
+use crate::openai::answer::{Gathered, Heading, Stream};
+use crate::openai::chat::Chat;
+use crate::openai::models;
+use crate::problem::Problem;
+use crate::reply::{Reply, json_bytes};
+use crate::request_body;
+use crate::sse::{SseBody, ended, silent};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use std::sync::Arc;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, timeout, timeout_at};
+use troop_actors::ids::RequestId;
+use troop_actors::session::protocol::{Delivery, Order, Trouble};
+
+/// Answers one chat request.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    id: RequestId,
+    peer: &Arc<Peer>,
+    shared: &Arc<Shared>,
+) -> Result<Reply, Problem> {
+    let limits = &shared.limits;
+    let payer = guard::payer(&request, peer, shared).await?;
+    let whole = request_body::read(request, limits, &shared.bodies).await?;
+    peer.received();
+    let body = json::object(&whole.bytes, limits.depth_max, limits.values_max)?;
+    drop(whole);
+    let chat = Chat::read(&body, limits)?;
+    drop(body);
+
+    let list = shared.ask("scheduler", shared.backend.models()).await?;
+    let model = models::find(&list, &chat.model)?;
+    let now = shared.clock.now();
+    let heading = Heading {
+        request: id,
+        created: now.seconds(),
+        model: chat.model.clone(),
+        passport: model.passport,
+        choices: chat.choices,
+        include_usage: chat.include_usage,
+    };
+    let opened = shared.begin(
+        id,
+        OpenRequest {
+            request: id.to_string(),
+            member: payer.to_string(),
+            model: chat.model.clone(),
+            choices: chat.choices,
+            stream: chat.stream,
+            since_ms: now.0,
+        },
+    )?;
+    let stream = chat.stream;
+    let seed = u64::from_le_bytes(shared.draw());
+    let generate = chat.generate(model.passport, model.context, seed, now.seconds());
+    let order = Order {
+        request: id,
+        payer,
+        generate,
+    };
+    let opening = shared.backend.open(order, shared.gateway.clone());
+    let deliveries = shared.ask("session", opening).await?;
+    if stream {
+        streamed(heading, deliveries, opened, shared).await
+    } else {
+        gathered(heading, deliveries, opened, shared).await
+    }
+}
+
+/// Waits for the first sign of work or of failure, so that a failure gets its own status; but no longer than
+/// a silent connection is safe.
+async fn streamed(
+    heading: Heading,
+    mut deliveries: Receiver<Delivery>,
+    opened: Opened,
+    shared: &Arc<Shared>,
+) -> Result<Reply, Problem> {
+    let patience = Instant::now() + shared.limits.keep_alive;
+    let mut node = None;
+    let first = loop {
+        match timeout_at(patience, deliveries.recv()).await {
+            Err(_) => break None,
+            Ok(None) => return Err((&Trouble::Interrupted).into()),
+            Ok(Some(Delivery::Waiting { .. })) => {}
+            Ok(Some(Delivery::Failed(trouble))) => return Err((&trouble).into()),
+            Ok(Some(delivery)) => {
+                if let Delivery::Started { worker, .. } = &delivery {
+                    node = Some(*worker);
+                }
+                break Some(delivery);
+            }
+        }
+    };
+    let body = SseBody::new(
+        Stream::new(heading),
+        first,
+        deliveries,
+        &shared.limits,
+        opened,
+    );
+    let mut reply = Response::new(Either::Right(body));
+    let headers = reply.headers_mut();
+    let fixed = HeaderValue::from_static;
+    headers.insert(CONTENT_TYPE, fixed("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, fixed("no-cache"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), fixed("no"));
+    if let Some(node) = node {
+        headers.insert(X_TROOP_NODE, node_header(node));
+    }
+    Ok(reply)
+}
+
+async fn gathered(
+    heading: Heading,
+    mut deliveries: Receiver<Delivery>,
+    opened: Opened,
+    shared: &Arc<Shared>,
+) -> Result<Reply, Problem> {
+    let mut gathered = Gathered::new(heading, shared.limits.answer_bytes_max);
+    let mut node = None;
+    let ending = ended(opened.phase());
+    tokio::pin!(ending);
+    loop {
+        let next = tokio::select! {
+            next = timeout(shared.limits.silence_max, deliveries.recv()) => next,
+            () = &mut ending => return Err(Problem::draining()),
+        };
+        let delivery = match next {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) => return Err((&Trouble::Interrupted).into()),
+            Err(_) => return Err(silent()),
+        };
+        if let Delivery::Started { worker, .. } = &delivery {
+            node = Some(*worker);
+        }
+        if let Some(body) = gathered.take(delivery)? {
+            let mut reply = json_bytes(StatusCode::OK, body);
+            if let Some(node) = node {
+                reply.headers_mut().insert(X_TROOP_NODE, node_header(node));
+            }
+            return Ok(reply);
+        }
+    }
+}

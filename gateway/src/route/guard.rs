@@ -1,0 +1,179 @@
+//! Who may ask, and from where.
+//!
+//! A port on the loopback is reachable by every page in the owner's browser. What keeps them out: the Host
+//! must be this machine's (a name that an attacker resolves to 127.0.0.1 is not), an Origin must be the same
+//! host, and no answer carries a CORS header.
+
+use crate::gateway::connection::Peer;
+use crate::gateway::shared::Shared;
+use crate::problem::Problem;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::{Request, StatusCode, Version};
+use std::net::IpAddr;
+use troop_actors::ids::{MemberId, RequestId};
+
+/// The id that the answer will carry: the client's own, if it is harmless, else ours.
+pub(super) fn request_id(headers: &HeaderMap, ours: RequestId) -> HeaderValue {
+    let theirs = headers.get(super::X_REQUEST_ID).filter(|value| {
+        let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/".contains(byte);
+        (1..=128).contains(&value.len()) && value.as_bytes().iter().all(harmless)
+    });
+    match theirs {
+        Some(theirs) => theirs.clone(),
+        None => {
+            HeaderValue::from_str(&format!("req-{ours}")).unwrap_or(HeaderValue::from_static("req"))
+        }
+    }
+}
+
+/// The Host must be one of this machine's names for itself.
+pub(super) fn host(
+    request: &Request<Incoming>,
+    peer: &Peer,
+    shared: &Shared,
+) -> Result<(), Problem> {
+    if peer.control {
+        return Ok(());
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().unwrap_or_default(),
+        // HTTP/1.0 knows no Host, and no browser speaks it.
+        (None, _) if request.version() == Version::HTTP_10 => return Ok(()),
+        _ => return Err(Problem::body("there must be exactly one Host header").closing()),
+    };
+    let name = host_name(host);
+    let local = peer.local.map(|local| local.ip());
+    let allowed = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
+        // An attacker cannot make a browser send an address that it did not connect to.
+        Ok(address) => address.is_loopback() || Some(address) == local,
+        Err(_) => {
+            name.eq_ignore_ascii_case("localhost")
+                || shared
+                    .hosts
+                    .iter()
+                    .any(|own| own.eq_ignore_ascii_case(name))
+        }
+    };
+    // The URI's own authority, where there is one, must not say something else.
+    let agrees = request
+        .uri()
+        .authority()
+        .is_none_or(|authority| authority.as_str().eq_ignore_ascii_case(host));
+    if allowed && agrees {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "host_not_allowed",
+        "this Host is not one of this node's names",
+    ))
+}
+
+/// The name in a Host header, without the port.
+fn host_name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// An Origin, if there is one, must be this very host.
+pub(super) fn origin(request: &Request<Incoming>, peer: &Peer) -> Result<(), Problem> {
+    let Some(origin) = request.headers().get(ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let origin = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    if !peer.control && origin.is_some() && origin == host {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "origin_not_allowed",
+        "a page from elsewhere may not use this node",
+    ))
+}
+
+/// Who pays for this request: the owner, or the member whose key it carries.
+pub(super) async fn payer(
+    request: &Request<Incoming>,
+    peer: &Peer,
+    shared: &Shared,
+) -> Result<MemberId, Problem> {
+    let headers = request.headers();
+    // What a proxy on this machine forwards does not come from this machine.
+    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"]
+        .iter()
+        .any(|name| headers.contains_key(*name));
+    let trusted = peer.control || (peer.keyless && !forwarded);
+    let Some(key) = presented(headers)? else {
+        if trusted {
+            return Ok(shared.owner);
+        }
+        return Err(unauthorized(
+            "an API key is required: Authorization: Bearer troop-...",
+        ));
+    };
+    if trusted && PLACEHOLDERS.contains(&key) {
+        return Ok(shared.owner);
+    }
+    let well_formed = key.starts_with("troop-") && key.len() <= KEY_BYTES_MAX;
+    if well_formed && let Some(member) = shared.ask("keyring", shared.backend.who(key)).await? {
+        return Ok(member);
+    }
+    Err(unauthorized("the API key is not known here"))
+}
+
+/// The key that a request carries: OpenAI's way, or Anthropic's.
+fn presented(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let malformed = || unauthorized("the Authorization header must be: Bearer and a key");
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let value = value.to_str().map_err(|_| malformed())?.trim();
+        let (scheme, key) = value.split_once(' ').unwrap_or((value, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(malformed());
+        }
+        // Clients without a key are known to send a bare "Bearer".
+        return Ok(Some(key.trim()).filter(|key| !key.is_empty()));
+    }
+    match headers.get("x-api-key") {
+        Some(value) => value.to_str().map(Some).map_err(|_| malformed()),
+        None => Ok(None),
+    }
+}
+
+fn unauthorized(message: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+}
+
+/// A path's segment as it was meant.
+pub(crate) fn percent_decoded(text: &str) -> Result<String, Problem> {
+    let malformed = || Problem::body("the path is not well encoded");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || (rest.next()? as char).to_digit(16);
+        match (digit(), digit()) {
+            (Some(high), Some(low)) => bytes.push((high << 4 | low) as u8),
+            _ => return Err(malformed()),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| malformed())
+}
+
+/// What clients that insist on a key are told to send where none is needed.
+const PLACEHOLDERS: [&str; 3] = ["troop", "none", "sk-no-key-required"];
+/// Longer than any key that was ever made.
+const KEY_BYTES_MAX: usize = 256;

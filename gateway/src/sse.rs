@@ -1,0 +1,134 @@
+//! A stream of events as the body of a response.
+//!
+//! The body is polled by the connection when there is room to write, and polls the session's deliveries
+//! itself: no task and no queue stands between them. Dropping it, which is what happens when the client
+//! hangs up, drops the receiver, and that cancels the request.
+
+use crate::gateway::shared::{Opened, Phase};
+use crate::limits::Limits;
+use crate::openai::answer::{Stream, comment};
+use crate::problem::Problem;
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::body::{Body, Frame};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep};
+use troop_actors::session::protocol::{Delivery, Trouble};
+
+/// See the module's page.
+pub(crate) struct SseBody {
+    stream: Stream,
+    deliveries: Receiver<Delivery>,
+    ready: Vec<u8>,
+    keep_alive: Duration,
+    alive: Pin<Box<Sleep>>,
+    silence_max: Duration,
+    heard: Instant,
+    ending: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _opened: Opened,
+}
+
+impl SseBody {
+    /// A body that begins with what `first` becomes, if the head has not been waiting in vain for it.
+    pub(crate) fn new(
+        mut stream: Stream,
+        first: Option<Delivery>,
+        deliveries: Receiver<Delivery>,
+        limits: &Limits,
+        opened: Opened,
+    ) -> SseBody {
+        let mut ready = Vec::new();
+        match &first {
+            Some(delivery) => stream.write(delivery, &mut ready),
+            None => comment("keep-alive", &mut ready),
+        }
+        SseBody {
+            stream,
+            deliveries,
+            ready,
+            keep_alive: limits.keep_alive,
+            alive: Box::pin(sleep(limits.keep_alive)),
+            silence_max: limits.silence_max,
+            heard: Instant::now(),
+            ending: Box::pin(ended(opened.phase())),
+            _opened: opened,
+        }
+    }
+
+    /// Moves what has come into the buffer, up to a bound.
+    fn gather(&mut self, context: &mut Context<'_>) {
+        while !self.stream.over() && self.ready.len() < GATHERED_BYTES_MAX {
+            match self.deliveries.poll_recv(context) {
+                Poll::Ready(Some(delivery)) => {
+                    self.heard = Instant::now();
+                    self.stream.write(&delivery, &mut self.ready);
+                }
+                Poll::Ready(None) => {
+                    self.stream
+                        .fail(&(&Trouble::Interrupted).into(), &mut self.ready);
+                }
+                Poll::Pending => break,
+            }
+        }
+        if !self.stream.over() && self.ending.as_mut().poll(context).is_ready() {
+            self.stream.fail(&Problem::draining(), &mut self.ready);
+        }
+        if self.stream.over() {
+            // Nothing more is wanted, so the session may know at once.
+            self.deliveries.close();
+        } else if self.ready.is_empty() && self.alive.as_mut().poll(context).is_ready() {
+            if self.heard.elapsed() >= self.silence_max {
+                self.stream.fail(&silent(), &mut self.ready);
+            } else {
+                comment("keep-alive", &mut self.ready);
+            }
+        }
+    }
+}
+
+impl Body for SseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        this.gather(context);
+        if !this.ready.is_empty() {
+            let next = Instant::now() + this.keep_alive;
+            this.alive.as_mut().reset(next);
+            let frame = Frame::data(Bytes::from(std::mem::take(&mut this.ready)));
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if this.stream.over() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+}
+
+/// Resolves when open streams are to end.
+pub(crate) async fn ended(mut phase: watch::Receiver<Phase>) {
+    // An error means that the gateway itself is gone, and its connections are about to follow.
+    let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
+}
+
+/// Nothing was heard from the session for too long.
+pub(crate) fn silent() -> Problem {
+    Problem::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "timeout",
+        "the request made no progress for too long",
+    )
+}
+
+/// Bytes that are written at once, at most, but for the last event.
+const GATHERED_BYTES_MAX: usize = 16 * 1024;
