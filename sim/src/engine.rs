@@ -8,7 +8,9 @@
 
 use crate::checker::streams::{Right, RightChoice};
 use crate::dice::mix;
-use troop_actors::generate::{Finish, Generate, Prompt};
+use troop_actors::engine::frames::{EngineFacts, ToEngine};
+use troop_actors::engine::{Desk, Forward, PAGE_TOKENS, Params, Plan, Run, Sampler, Words};
+use troop_actors::generate::{Failure, Finish, Generate, Prompt};
 use troop_actors::ids::Passport;
 use troop_actors::receipt::transcript;
 
@@ -81,14 +83,119 @@ impl Speech {
         }
     }
 
-    /// The token after `context`, for a choice of a request with this seed.
-    pub fn next(model: Passport, context: &[u32], seed: u64, choice: u32) -> u32 {
+    /// The logits after `context`: a hash of all of it spread over the vocabulary.
+    pub fn logits(model: Passport, context: impl Iterator<Item = u32>) -> Vec<f32> {
         let model = u64::from_le_bytes(model.0[..8].try_into().expect("a passport has 32 bytes"));
-        let start = mix(model ^ seed ^ (u64::from(choice) << 32));
-        let hash = context
-            .iter()
-            .fold(start, |hash, id| mix(hash.rotate_left(5) ^ u64::from(*id)));
-        (hash % u64::from(Speech::SIZE)) as u32
+        let hash = context.fold(mix(model), |hash, id| {
+            mix(hash.rotate_left(5) ^ u64::from(id))
+        });
+        let logit = |id: u32| (mix(hash ^ u64::from(id)) >> 48) as f32 / 8_192.0;
+        (0..Speech::SIZE).map(logit).collect()
+    }
+}
+
+impl Words for Speech {
+    fn prompt(&self, prompt: &Prompt, _now_seconds: u64) -> Result<Vec<u32>, Failure> {
+        Ok(Speech::ids(prompt))
+    }
+
+    fn piece(&self, id: u32) -> &[u8] {
+        Speech::bytes(id)
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        id == Speech::END
+    }
+
+    fn vocabulary(&self) -> u32 {
+        Speech::SIZE
+    }
+}
+
+/// The pretend arithmetic: its pages hold the tokens themselves where a model's hold keys and values.
+#[derive(Debug)]
+pub struct Pretend {
+    model: Passport,
+    pages: Vec<[Option<u32>; PAGE_TOKENS as usize]>,
+}
+
+impl Pretend {
+    fn cell(&mut self, run: &Run, position: u32) -> &mut Option<u32> {
+        let page = run.pages[(position / PAGE_TOKENS) as usize];
+        &mut self.pages[page.0 as usize][(position % PAGE_TOKENS) as usize]
+    }
+}
+
+impl Forward for Pretend {
+    fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>> {
+        for copy in &plan.copies {
+            self.pages[copy.to.0 as usize] = self.pages[copy.from.0 as usize];
+        }
+        for run in &plan.runs {
+            for (position, token) in (run.start..).zip(&run.tokens) {
+                *self.cell(run, position) = Some(*token);
+            }
+        }
+        let mut results = Vec::with_capacity(plan.runs.len());
+        for run in plan.runs.iter() {
+            let end = run.start + run.tokens.len() as u32;
+            let context: Vec<u32> = (0..end)
+                .map(|position| {
+                    let token = *self.cell(run, position);
+                    token.expect("a position before the end of a run was evaluated before")
+                })
+                .collect();
+            let logits = || Speech::logits(self.model, context.into_iter());
+            results.push(Ok(run.draws.then(logits)));
+        }
+        results
+    }
+}
+
+/// An engine's process, between its start and its end.
+pub struct Child {
+    /// Which life of the keeper started it.
+    pub process: u64,
+    /// The number of its own life.
+    pub life: u64,
+    /// The engine itself.
+    pub desk: Desk<Pretend, Speech>,
+    /// Whether the model is loaded.
+    pub loaded: bool,
+    /// Whether it has stopped answering, for good.
+    pub stalled: bool,
+    /// Whether a step is under way.
+    pub stepping: bool,
+    /// Frames that wait in the pipe until it has loaded.
+    pub early: Vec<ToEngine>,
+}
+
+impl Child {
+    /// A child that has yet to load its model.
+    pub fn new(process: u64, life: u64, model: Passport, pages: u32, sequences_max: u32) -> Child {
+        let forward = Pretend {
+            model,
+            pages: vec![[None; PAGE_TOKENS as usize]; pages as usize],
+        };
+        let facts = EngineFacts {
+            context: Speech::CONTEXT.min(pages * PAGE_TOKENS),
+            sequences_max,
+            overhead_fixed_bytes: Speech::OVERHEAD_FIXED,
+            overhead_turn_bytes: Speech::OVERHEAD_TURN,
+            weight_bytes: 0,
+            pages,
+            page_bytes: 4 * u64::from(PAGE_TOKENS),
+            class: "pretend".to_owned(),
+        };
+        Child {
+            process,
+            life,
+            desk: Desk::new(forward, Speech, facts),
+            loaded: false,
+            stalled: false,
+            stepping: false,
+            early: Vec::new(),
+        }
     }
 }
 
@@ -100,13 +207,17 @@ pub fn right(generate: &Generate) -> Right {
     for choice in 0..generate.choices {
         let mut context = prompt.clone();
         let mut bytes: Vec<u8> = Vec::new();
+        let mut sampler = Sampler::new(params(generate), choice, &prompt);
         let finish = loop {
             let written = context.len() - prompt.len();
             if written >= generate.tokens_max as usize || context.len() >= Speech::CONTEXT as usize
             {
                 break Finish::Length;
             }
-            let id = Speech::next(generate.model, &context, generate.sampling.seed, choice);
+            let logits = Speech::logits(generate.model, context.iter().copied());
+            let sampled = sampler.sample(&logits, written as u64, None);
+            let id = sampled.expect("our logits and parameters are in range").id;
+            sampler.accept(id);
             context.push(id);
             if id == Speech::END && !generate.ignore_end {
                 break Finish::Stop;
@@ -134,6 +245,23 @@ pub fn right(generate: &Generate) -> Right {
         prompt_tokens: prompt.len() as u32,
         choices,
         transcript: transcript(&prompt, all.iter().map(Vec::as_slice)),
+    }
+}
+
+/// The sampling of a request as the sampler wants it.
+fn params(generate: &Generate) -> Params {
+    let sampling = &generate.sampling;
+    Params {
+        temperature: sampling.temperature,
+        top_k: sampling.top_k,
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+        repetition_penalty: sampling.repetition_penalty,
+        frequency_penalty: sampling.frequency_penalty,
+        presence_penalty: sampling.presence_penalty,
+        bias: sampling.logit_bias.clone(),
+        seed: sampling.seed,
+        logprobs: None,
     }
 }
 
@@ -171,15 +299,10 @@ mod tests {
     }
 
     #[test]
-    fn the_next_token_depends_on_everything_before_it() {
-        let model = Passport([7; 32]);
-        let next = |context: &[u32]| {
-            (0..64)
-                .map(|seed| Speech::next(model, context, seed, 0))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(next(&[1, 2, 3]), next(&[1, 2, 3]));
-        assert_ne!(next(&[1, 2, 3]), next(&[1, 3, 3]));
-        assert_ne!(next(&[1, 2, 3]), next(&[2, 2, 3]));
+    fn logits_depend_on_everything_before_them() {
+        let logits = |ids: &[u32]| Speech::logits(Passport([7; 32]), ids.iter().copied());
+        assert_eq!(logits(&[1, 2, 3]), logits(&[1, 2, 3]));
+        assert_ne!(logits(&[1, 2, 3]), logits(&[1, 3, 3]));
+        assert_ne!(logits(&[1, 2, 3]), logits(&[2, 2, 3]));
     }
 }

@@ -15,9 +15,12 @@
 pub mod checker;
 pub mod dice;
 pub mod disk;
+pub mod doubt;
 pub mod engine;
 pub mod faults;
 pub mod network;
+pub mod node;
 pub mod scenario;
 pub mod trace;
 pub mod workload;
+pub mod world;

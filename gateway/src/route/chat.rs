@@ -17,9 +17,9 @@ use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use std::sync::Arc;
+use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, timeout, timeout_at};
 use troop_actors::ids::RequestId;
-use troop_actors::session::Deliveries;
 use troop_actors::session::protocol::{Delivery, Order, Trouble};
 
 /// Answers one chat request.
@@ -81,7 +81,7 @@ pub(super) async fn answer(
 /// a silent connection is safe.
 async fn streamed(
     heading: Heading,
-    mut deliveries: Deliveries,
+    mut deliveries: Receiver<Delivery>,
     opened: Opened,
     shared: &Arc<Shared>,
 ) -> Result<Reply, Problem> {
@@ -122,7 +122,7 @@ async fn streamed(
 
 async fn gathered(
     heading: Heading,
-    mut deliveries: Deliveries,
+    mut deliveries: Receiver<Delivery>,
     opened: Opened,
     shared: &Arc<Shared>,
 ) -> Result<Reply, Problem> {

@@ -6,7 +6,7 @@
 use super::{Verdict, require};
 use std::collections::{BTreeMap, BTreeSet};
 use troop_actors::contract::Time;
-use troop_actors::ids::{Digest, HoldId, MemberId, NodeId};
+use troop_actors::ids::{AttemptId, Digest, HoldId, MemberId, NodeId};
 use troop_actors::ledger::{Entry, Fact};
 use troop_actors::price::{Micros, Prices};
 use troop_actors::receipt::{Receipt, Signed};
@@ -20,6 +20,7 @@ pub struct Books {
     holds: BTreeMap<HoldId, Hold>,
     refused: BTreeSet<HoldId>,
     receipts: BTreeMap<Digest, Receipt>,
+    paid: BTreeSet<AttemptId>,
     sequence: u64,
     at: Option<Time>,
     head: Option<Digest>,
@@ -166,6 +167,9 @@ impl Books {
                     format!("{hold:?} holds {}, {amount} are paid", found.amount)
                 })?;
                 self.priced(*hold, &found, *amount, *receipt)?;
+                if let Some(receipt) = self.receipts.get(receipt) {
+                    self.paid.insert(receipt.attempt);
+                }
                 let payer = self.account(found.payer);
                 payer.held -= i128::from(found.amount);
                 payer.balance -= i128::from(*amount);
@@ -243,6 +247,25 @@ impl Books {
         require(held == open, "L03 pending-zero", || {
             format!("open holds come to {open}, accounts have set aside {held}")
         })
+    }
+
+    /// Whether a receipt's payment is on the disk.
+    pub fn is_paid(&self, parcel: AttemptId) -> bool {
+        self.paid.contains(&parcel)
+    }
+
+    /// Whether a grant is on the disk.
+    pub fn is_granted(&self, id: [u8; 16]) -> bool {
+        self.grants.contains(&id)
+    }
+
+    /// A parcel is refused for good. All our nodes are honest, so the only reason is that it came too late.
+    pub fn rejected(&self, parcel: AttemptId, reason: &str) -> Verdict {
+        require(
+            reason == "the hold has expired",
+            "honest receipts are paid",
+            || format!("parcel {parcel:?} was refused: {reason}"),
+        )
     }
 
     /// The reckoning of one member.

@@ -1,0 +1,234 @@
+//! One simulated machine: its disks, its clock, and the cores of the actors that live on it.
+//!
+//! What survives a crash is the key and the disks. Everything else is made anew when the node starts, as the
+//! supervision tree of the running program would make it.
+
+use crate::disk::Disk;
+use crate::engine::Child;
+use std::collections::BTreeMap;
+use troop_actors::contract::{Core, Time};
+use troop_actors::doorkeeper::Door;
+use troop_actors::engine_process::Keeper;
+use troop_actors::ids::{MemberId, NodeId, NodeKey, RequestId};
+use troop_actors::ledger::{Batch, Book, LedgerStore};
+use troop_actors::outbox::protocol::{Parcel, ParcelId};
+use troop_actors::outbox::{OutboxStore, Tray};
+use troop_actors::routing::Wiring;
+use troop_actors::scheduler::Queue;
+use troop_actors::session::Thread;
+use troop_actors::ticket_issuer::Seal;
+
+/// Which actor of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Actor {
+    /// The session of a request.
+    Session(RequestId),
+    /// The scheduler.
+    Scheduler,
+    /// The ledger.
+    Ledger,
+    /// The ticket issuer.
+    TicketIssuer,
+    /// The doorkeeper.
+    Doorkeeper,
+    /// The keeper of engines.
+    EngineProcess,
+    /// The outbox.
+    Outbox,
+}
+
+/// A core in its place.
+#[derive(Debug)]
+pub struct Seat<C> {
+    /// The core.
+    pub core: C,
+    /// Which life of its actor this is; what was meant for an earlier one does not reach it.
+    pub life: u64,
+    /// When its timer rings, in microseconds of the world.
+    pub armed: Option<u64>,
+}
+
+impl<C: Core> Seat<C> {
+    /// Seats a core.
+    pub fn new(core: C, life: u64) -> Seat<C> {
+        Seat {
+            core,
+            life,
+            armed: None,
+        }
+    }
+
+    /// One input, and every invariant after it.
+    pub fn step(&mut self, now: Time, input: C::Input) -> Vec<C::Effect> {
+        let mut effects = Vec::new();
+        self.core.step(now, input, &mut effects);
+        self.core.check();
+        effects
+    }
+
+    /// The timer rang, perhaps too early.
+    pub fn wake(&mut self, now: Time) -> Vec<C::Effect> {
+        let mut effects = Vec::new();
+        self.armed = None;
+        if self.core.deadline().is_some_and(|deadline| deadline <= now) {
+            self.core.wake(now, &mut effects);
+            self.core.check();
+        }
+        effects
+    }
+}
+
+/// A write of an outbox on its way to the disk.
+#[derive(Debug)]
+pub struct TrayWrite {
+    /// Its number.
+    pub write: u64,
+    /// Parcels to keep.
+    pub keep: Vec<Parcel>,
+    /// Parcels to forget.
+    pub forget: Vec<ParcelId>,
+}
+
+/// A store with the one write that is on its way to it.
+#[derive(Debug)]
+pub struct Shelf<S, W> {
+    /// The disk under it.
+    pub disk: Disk,
+    /// The open store.
+    pub store: Option<S>,
+    /// Writes in their order, the first of them on its way.
+    pub writes: std::collections::VecDeque<W>,
+}
+
+impl<S, W> Shelf<S, W> {
+    fn new() -> Shelf<S, W> {
+        Shelf {
+            disk: Disk::new(),
+            store: None,
+            writes: Default::default(),
+        }
+    }
+}
+
+/// A machine.
+pub struct Node {
+    /// Its key.
+    pub key: NodeKey,
+    /// Its place among others.
+    pub wiring: Wiring,
+    /// Who owns it.
+    pub owner: MemberId,
+    /// Whether its process runs.
+    pub up: bool,
+    /// Counts lives of the process and of its actors.
+    pub lives: u64,
+    /// The life of the process.
+    pub life: u64,
+    /// It stands still until then.
+    pub paused_until: u64,
+    /// How far its clock is ahead, in microseconds; negative if it is behind.
+    pub skew: i64,
+    /// Commits take so long.
+    pub commit: u64,
+    /// On a coordinator.
+    pub scheduler: Option<Seat<Queue>>,
+    /// On a coordinator.
+    pub ledger: Option<Seat<Book>>,
+    /// On a coordinator.
+    pub issuer: Option<Seat<Seal>>,
+    /// On a worker.
+    pub door: Option<Seat<Door>>,
+    /// On a worker.
+    pub keeper: Option<Seat<Keeper>>,
+    /// On every node.
+    pub outbox: Option<Seat<Tray>>,
+    /// Of clients that ask this node.
+    pub sessions: BTreeMap<RequestId, Seat<Thread>>,
+    /// The engine of a worker.
+    pub child: Option<Child>,
+    /// The ledger's disk.
+    pub books: Shelf<LedgerStore, Batch>,
+    /// The outbox's disk.
+    pub post: Shelf<OutboxStore, TrayWrite>,
+}
+
+impl Node {
+    /// A machine that is switched off.
+    pub fn new(key: NodeKey, coordinator: NodeId, owner: MemberId) -> Node {
+        let me = key.node();
+        Node {
+            key,
+            wiring: Wiring { me, coordinator },
+            owner,
+            up: false,
+            lives: 0,
+            life: 0,
+            paused_until: 0,
+            skew: 0,
+            commit: COMMIT,
+            scheduler: None,
+            ledger: None,
+            issuer: None,
+            door: None,
+            keeper: None,
+            outbox: None,
+            sessions: BTreeMap::new(),
+            child: None,
+            books: Shelf::new(),
+            post: Shelf::new(),
+        }
+    }
+
+    /// The time on its clock at `now` of the world.
+    pub fn clock(&self, now: u64) -> Time {
+        Time(EPOCH_MS + now.saturating_add_signed(self.skew) / 1_000)
+    }
+
+    /// When its clock will show `time`.
+    pub fn when(&self, time: Time) -> u64 {
+        let since = time.0.saturating_sub(EPOCH_MS).saturating_mul(1_000);
+        since.saturating_add_signed(-self.skew)
+    }
+
+    /// The number of a new life.
+    pub fn born(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
+    }
+
+    /// Which life of an actor is there now, if any.
+    pub fn actor_life(&self, actor: Actor) -> Option<u64> {
+        match actor {
+            Actor::Session(request) => self.sessions.get(&request).map(|seat| seat.life),
+            Actor::Scheduler => self.scheduler.as_ref().map(|seat| seat.life),
+            Actor::Ledger => self.ledger.as_ref().map(|seat| seat.life),
+            Actor::TicketIssuer => self.issuer.as_ref().map(|seat| seat.life),
+            Actor::Doorkeeper => self.door.as_ref().map(|seat| seat.life),
+            Actor::EngineProcess => self.keeper.as_ref().map(|seat| seat.life),
+            Actor::Outbox => self.outbox.as_ref().map(|seat| seat.life),
+        }
+    }
+
+    /// Every actor that is there now.
+    pub fn actors(&self) -> Vec<Actor> {
+        let fixed = [
+            Actor::Scheduler,
+            Actor::Ledger,
+            Actor::TicketIssuer,
+            Actor::Doorkeeper,
+            Actor::EngineProcess,
+            Actor::Outbox,
+        ];
+        let sessions = self.sessions.keys().map(|request| Actor::Session(*request));
+        fixed
+            .into_iter()
+            .chain(sessions)
+            .filter(|actor| self.actor_life(*actor).is_some())
+            .collect()
+    }
+}
+
+/// The wall clock when a world begins, in milliseconds: any date will do that is not 1970.
+pub const EPOCH_MS: u64 = 1_780_000_000_000;
+/// Microseconds of a commit on a good disk.
+pub const COMMIT: u64 = 400;

@@ -1,0 +1,375 @@
+//! What cores want done is carried out here: letters are sent, ports are performed, and the checkers are
+//! told of both before anything else happens.
+
+use super::{Happening, World};
+use crate::checker::{Verdict, require};
+use crate::node::{Actor, Seat, TrayWrite};
+use troop_actors::contract::{Core, Time};
+use troop_actors::ids::NodeId;
+use troop_actors::ledger::protocol::Outcome;
+use troop_actors::routing::{
+    EnginePort, LedgerPort, Message, NoPort, Out, OutboxPort, Routed, SessionPort, Wiring,
+};
+use troop_actors::session::protocol::Order;
+use troop_actors::{doorkeeper, engine_process, ledger, outbox, scheduler, session, ticket_issuer};
+
+/// An effect that the checkers want to see before it is carried out.
+trait Watched: Routed {
+    fn watch(&self, _world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
+        Ok(())
+    }
+}
+
+/// A port call that the simulated outside can answer.
+trait Performed {
+    fn perform(self, world: &mut World, node: usize, actor: Actor) -> Verdict;
+}
+
+impl World {
+    /// Opens a session; the gateway of a node would.
+    pub(super) fn open_session(&mut self, node: usize, order: Order) {
+        let request = order.request;
+        let node = &mut self.nodes[node];
+        let thread = session::Thread::new(order, node.key.clone(), node.wiring.coordinator);
+        let life = node.born();
+        node.sessions.insert(request, Seat::new(thread, life));
+    }
+
+    /// Hands a message to its actor, if that is there.
+    pub(super) fn deliver(&mut self, at: usize, message: Message) -> Verdict {
+        let now = self.nodes[at].clock(self.now);
+        let node = &mut self.nodes[at];
+        match message {
+            Message::Session(request, input) => {
+                let actor = Actor::Session(request);
+                let effects = stepped(node.sessions.get_mut(&request), now, input);
+                self.carry(at, actor, effects, None)
+            }
+            Message::Scheduler(input) => {
+                let effects = stepped(node.scheduler.as_mut(), now, input);
+                self.carry(at, Actor::Scheduler, effects, None)
+            }
+            Message::Ledger(input) => {
+                if let ledger::protocol::Input::Settle { receipt, .. } = &input {
+                    self.books.receipt(receipt);
+                }
+                let effects = stepped(node.ledger.as_mut(), now, input);
+                self.carry(at, Actor::Ledger, effects, None)
+            }
+            Message::TicketIssuer(input) => {
+                let effects = stepped(node.issuer.as_mut(), now, input);
+                self.carry(at, Actor::TicketIssuer, effects, None)
+            }
+            Message::Doorkeeper(input) => {
+                let doorkeeper::protocol::Input::Knock { peer, .. } = &input;
+                let peer = *peer;
+                let effects = stepped(node.door.as_mut(), now, input);
+                self.carry(at, Actor::Doorkeeper, effects, Some(peer))
+            }
+            Message::EngineProcess(input) => {
+                let effects = stepped(node.keeper.as_mut(), now, input);
+                self.carry(at, Actor::EngineProcess, effects, None)
+            }
+            Message::Outbox(input) => {
+                let effects = stepped(node.outbox.as_mut(), now, input);
+                self.carry(at, Actor::Outbox, effects, None)
+            }
+        }
+    }
+
+    /// An actor's timer rings; one of an earlier life, or one that was re-armed, does nothing.
+    pub(super) fn wake(&mut self, at: usize, actor: Actor, life: u64) -> Verdict {
+        if self.nodes[at].actor_life(actor) != Some(life) {
+            return Ok(());
+        }
+        let now = self.nodes[at].clock(self.now);
+        let node = &mut self.nodes[at];
+        match actor {
+            Actor::Session(request) => {
+                let effects = woken(node.sessions.get_mut(&request), now);
+                self.carry(at, actor, effects, None)
+            }
+            Actor::Scheduler => {
+                let effects = woken(node.scheduler.as_mut(), now);
+                self.carry(at, actor, effects, None)
+            }
+            Actor::Ledger => {
+                let effects = woken(node.ledger.as_mut(), now);
+                self.carry(at, actor, effects, None)
+            }
+            Actor::TicketIssuer => {
+                let effects = woken(node.issuer.as_mut(), now);
+                self.carry(at, actor, effects, None)
+            }
+            Actor::Doorkeeper => {
+                let effects = woken(node.door.as_mut(), now);
+                self.carry(at, actor, effects, None)
+            }
+            Actor::EngineProcess => {
+                let effects = woken(node.keeper.as_mut(), now);
+                self.carry(at, actor, effects, None)
+            }
+            Actor::Outbox => {
+                let effects = woken(node.outbox.as_mut(), now);
+                self.carry(at, actor, effects, None)
+            }
+        }
+    }
+
+    fn carry<E>(
+        &mut self,
+        at: usize,
+        actor: Actor,
+        effects: Vec<E>,
+        peer: Option<NodeId>,
+    ) -> Verdict
+    where
+        E: Watched,
+        E::Port: Performed,
+    {
+        let wiring: Wiring = self.nodes[at].wiring;
+        for effect in effects {
+            effect.watch(self, at, peer)?;
+            match effect.route(&wiring) {
+                Out::Letter { to, message } => self.send(at, to, message),
+                Out::Port(port) => port.perform(self, at, actor)?,
+            }
+        }
+        self.arm(at, actor);
+        Ok(())
+    }
+
+    /// Sends a letter: at once and surely within a node, over the network to another.
+    fn send(&mut self, from: usize, to: NodeId, message: Message) {
+        let message = Box::new(message);
+        if to == self.nodes[from].wiring.me {
+            let life = Some(self.nodes[from].life);
+            let to = from;
+            self.push(self.now, Happening::Letter { to, life, message });
+            return;
+        }
+        let Some(to) = self.nodes.iter().position(|node| node.wiring.me == to) else {
+            return;
+        };
+        let arrivals = self.network.send(self.now, from, to);
+        if arrivals.is_empty() {
+            let line = format!(
+                "n{from} -> n{to} lost: {}",
+                super::describe::message(&message)
+            );
+            self.tell(&line);
+        }
+        for at in arrivals {
+            let message = message.clone();
+            self.push(
+                at,
+                Happening::Letter {
+                    to,
+                    life: None,
+                    message,
+                },
+            );
+        }
+    }
+
+    /// Sets an actor's timer to its core's deadline, as its shell would.
+    pub(super) fn arm(&mut self, at: usize, actor: Actor) {
+        let now = self.now;
+        let node = &mut self.nodes[at];
+        let deadline = match actor {
+            Actor::Session(request) => node
+                .sessions
+                .get(&request)
+                .and_then(|seat| seat.core.deadline()),
+            Actor::Scheduler => node
+                .scheduler
+                .as_ref()
+                .and_then(|seat| seat.core.deadline()),
+            Actor::Ledger => node.ledger.as_ref().and_then(|seat| seat.core.deadline()),
+            Actor::TicketIssuer => node.issuer.as_ref().and_then(|seat| seat.core.deadline()),
+            Actor::Doorkeeper => node.door.as_ref().and_then(|seat| seat.core.deadline()),
+            Actor::EngineProcess => node.keeper.as_ref().and_then(|seat| seat.core.deadline()),
+            Actor::Outbox => node.outbox.as_ref().and_then(|seat| seat.core.deadline()),
+        };
+        let Some(deadline) = deadline else { return };
+        let rings = node.when(deadline).max(now + 1_000);
+        let armed = match actor {
+            Actor::Session(request) => node
+                .sessions
+                .get_mut(&request)
+                .map(|seat| (&mut seat.armed, seat.life)),
+            Actor::Scheduler => node
+                .scheduler
+                .as_mut()
+                .map(|seat| (&mut seat.armed, seat.life)),
+            Actor::Ledger => node
+                .ledger
+                .as_mut()
+                .map(|seat| (&mut seat.armed, seat.life)),
+            Actor::TicketIssuer => node
+                .issuer
+                .as_mut()
+                .map(|seat| (&mut seat.armed, seat.life)),
+            Actor::Doorkeeper => node.door.as_mut().map(|seat| (&mut seat.armed, seat.life)),
+            Actor::EngineProcess => node
+                .keeper
+                .as_mut()
+                .map(|seat| (&mut seat.armed, seat.life)),
+            Actor::Outbox => node
+                .outbox
+                .as_mut()
+                .map(|seat| (&mut seat.armed, seat.life)),
+        };
+        let Some((armed, life)) = armed else { return };
+        if armed.is_some_and(|armed| armed <= rings) {
+            return;
+        }
+        *armed = Some(rings);
+        let node = at;
+        self.push(rings, Happening::Wake { node, actor, life });
+    }
+}
+
+fn stepped<C: Core>(seat: Option<&mut Seat<C>>, now: Time, input: C::Input) -> Vec<C::Effect> {
+    seat.map_or_else(Vec::new, |seat| seat.step(now, input))
+}
+
+fn woken<C: Core>(seat: Option<&mut Seat<C>>, now: Time) -> Vec<C::Effect> {
+    seat.map_or_else(Vec::new, |seat| seat.wake(now))
+}
+
+impl Watched for session::protocol::Effect {
+    fn watch(&self, world: &mut World, node: usize, _peer: Option<NodeId>) -> Verdict {
+        let Self::Post(parcel) = self else {
+            return Ok(());
+        };
+        let receipt = &parcel.receipt;
+        let me = world.nodes[node].wiring.me;
+        require(
+            receipt.verifies() && receipt.receipt.client == me,
+            "L14 two-signatures",
+            || format!("n{node} posts a receipt that is not signed by both sides"),
+        )?;
+        world.streams.signed(&receipt.receipt)
+    }
+}
+
+impl Watched for scheduler::protocol::Effect {}
+impl Watched for ticket_issuer::protocol::Effect {}
+impl Watched for engine_process::protocol::Effect {}
+impl Watched for outbox::protocol::Effect {}
+
+impl Watched for ledger::protocol::Effect {
+    fn watch(&self, world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
+        const NAME: &str = "L21 ack-durable";
+        match self {
+            Self::Held { hold, .. } => require(world.tickets.is_held(*hold), NAME, || {
+                format!("{hold:?} is acknowledged and on no disk")
+            }),
+            Self::Answer {
+                parcel,
+                outcome: Outcome::Settled { .. },
+                ..
+            } => require(world.books.is_paid(*parcel), NAME, || {
+                format!("parcel {parcel:?} is acknowledged and its payment on no disk")
+            }),
+            Self::Answer {
+                parcel,
+                outcome: Outcome::Rejected { reason },
+                ..
+            } => world.books.rejected(*parcel, reason),
+            Self::Persist(_) | Self::NotHeld { .. } | Self::Granted { .. } => Ok(()),
+        }
+    }
+}
+
+impl Watched for doorkeeper::protocol::Effect {
+    fn watch(&self, world: &mut World, node: usize, peer: Option<NodeId>) -> Verdict {
+        let Self::Admit { claims, .. } = self else {
+            return Ok(());
+        };
+        let door = world.nodes[node].wiring.me;
+        let peer = peer.expect("only a knock lets anybody in");
+        world.tickets.admitted(door, peer, claims)
+    }
+}
+
+impl Performed for NoPort {
+    fn perform(self, _world: &mut World, _node: usize, _actor: Actor) -> Verdict {
+        match self {}
+    }
+}
+
+impl Performed for SessionPort {
+    fn perform(self, world: &mut World, node: usize, actor: Actor) -> Verdict {
+        let Actor::Session(request) = actor else {
+            unreachable!("only sessions have this port")
+        };
+        match self {
+            SessionPort::Deliver(delivery) => {
+                let line = format!("n{node} client of {request:?} gets {delivery:?}");
+                world.tell(&line);
+                let gone = world.endings.is_hung_up(request);
+                world.streams.delivered(request, &delivery, gone)?;
+                world.endings.delivered(request, &delivery)
+            }
+            SessionPort::Close => {
+                let line = format!("n{node} session of {request:?} is over");
+                world.tell(&line);
+                world.nodes[node].sessions.remove(&request);
+                world.endings.closed(request)
+            }
+        }
+    }
+}
+
+impl Performed for LedgerPort {
+    fn perform(self, world: &mut World, node: usize, actor: Actor) -> Verdict {
+        match self {
+            LedgerPort::Persist(batch) => {
+                world.nodes[node].books.writes.push_back(batch);
+                world.write(node, actor);
+                Ok(())
+            }
+            LedgerPort::Granted { id, outcome } => {
+                let granted = outcome.is_err() || world.books.is_granted(id);
+                require(granted, "L21 ack-durable", || {
+                    format!("grant {id:02x?} is acknowledged and on no disk")
+                })
+            }
+        }
+    }
+}
+
+impl Performed for OutboxPort {
+    fn perform(self, world: &mut World, node: usize, actor: Actor) -> Verdict {
+        let OutboxPort::Persist {
+            write,
+            keep,
+            forget,
+        } = self;
+        let next = TrayWrite {
+            write,
+            keep,
+            forget,
+        };
+        world.nodes[node].post.writes.push_back(next);
+        world.write(node, actor);
+        Ok(())
+    }
+}
+
+impl Performed for EnginePort {
+    fn perform(self, world: &mut World, node: usize, _actor: Actor) -> Verdict {
+        match self {
+            EnginePort::Spawn { model, life } => world.spawn_child(node, model, life),
+            EnginePort::Kill { model: _, life } => world.kill_child(node, life),
+            EnginePort::Write {
+                model: _,
+                life,
+                frame,
+            } => world.write_child(node, life, frame),
+        }
+        Ok(())
+    }
+}
