@@ -16,6 +16,7 @@ mod batch;
 mod checks;
 mod desk;
 pub mod frames;
+pub mod native;
 mod pace;
 mod pages;
 pub mod pipe;

@@ -4,4 +4,5 @@
 //! ([`home`]), fetches its models, and starts the actors of [`tree`]'s one table under a [`supervisor`] of our
 //! own. `engine_child` is the other process: the sandbox in which a model is parsed and computed.
 
+pub mod engine_child;
 pub mod supervisor;

@@ -13,10 +13,11 @@
 //! - E3 A cancelled attempt takes part in no step that begins after its cancel was heard.
 //! - E4 An end token counts as a token and is delivered with no bytes; so is any other control token.
 
-use super::batch::{Batch, Limits, Place, Plan};
+use super::batch::{Batch, Limits, Place, Plan, Run};
 use super::checks;
 use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use super::pace::Pace;
+use super::pages::PageId;
 use crate::contract::Time;
 use crate::generate::{Event, Failure, Finish, Prompt, ResumeChoice, Tally, Work};
 use crate::ids::AttemptId;
@@ -128,6 +129,28 @@ impl<F: Forward, W: Words> Desk<F, W> {
             stats: EngineStats::default(),
             pace: Pace::default(),
         }
+    }
+
+    /// Computes one token, so that an engine that says it is ready is. To be called before any attempt.
+    pub fn prove(&mut self) -> Result<(), Failure> {
+        assert!(self.attempts.is_empty(), "the page used here is nobody's");
+        let plan = Plan {
+            copies: Vec::new(),
+            runs: vec![Run {
+                place: Place {
+                    attempt: AttemptId([0; 16]),
+                    choice: 0,
+                },
+                tokens: vec![0],
+                start: 0,
+                pages: vec![PageId(0)],
+                draws: true,
+            }],
+        };
+        self.forward
+            .step(&plan)
+            .into_iter()
+            .try_for_each(|result| result.map(drop))
     }
 
     /// What this engine is.

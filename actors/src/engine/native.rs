@@ -76,7 +76,10 @@ pub fn load(
     let step_max = BUDGET_MAX.max(2 * means.sequences_max) as usize;
     let evaluator = Evaluator::new(Arc::new(model), means.threads, step_max);
     let evaluator = evaluator.map_err(|error| error.to_string())?;
-    let overhead = template.as_ref().map(Template::overhead).unwrap_or_default();
+    let overhead = template
+        .as_ref()
+        .map(Template::overhead)
+        .unwrap_or_default();
     let engine_facts = EngineFacts {
         context,
         sequences_max: means.sequences_max,

@@ -18,7 +18,7 @@ type Heard = (ToEngine, u64);
 /// Says `Ready` and serves until the input ends. An error means that the pipe failed, or that the node does
 /// not speak our language.
 pub fn serve<F: Forward, W: Words>(
-    mut desk: Desk<F, W>,
+    desk: &mut Desk<F, W>,
     input: impl Read + Send + 'static,
     output: impl Write,
     now: impl Fn() -> Time,
@@ -37,7 +37,7 @@ pub fn serve<F: Forward, W: Words>(
     };
     mouth.say(&mut vec![FromEngine::Ready(desk.facts().clone())])?;
     let mut out = Vec::new();
-    while hear_all(&mut desk, &receiver, &now, &mut out) {
+    while hear_all(desk, &receiver, &now, &mut out) {
         let began = now();
         let stepped = desk.step(began, &mut out);
         steps.store(desk.stats().steps, Ordering::Release);

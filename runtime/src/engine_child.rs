@@ -1,0 +1,134 @@
+//! The other process: `troop engine`, in which a model is parsed and computed.
+//!
+//! A model file and a request come from strangers, and everything that touches their bytes runs here. The
+//! order is what makes it safe: the file is mapped, the doors are shut ([`sandbox`]), and only then is the
+//! first byte looked at. What is left to a file that takes this process over is to compute, and to lie to
+//! its keeper in frames that the keeper checks.
+//!
+//! It talks frames on its standard input and output, and exits when its input ends.
+
+pub mod sandbox;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use troop_actors::contract::Time;
+use troop_actors::engine::native::{self, Means};
+use troop_actors::engine::{Desk, say_unfit, serve};
+
+/// Computes a model; started by a node, never by hand.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EngineArgs {
+    /// The model file
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Threads that compute; as many as there are cores if not given
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Bytes for keys and values; a quarter of the free memory and 1 GiB at most if not given
+    #[arg(long, value_name = "N")]
+    pub kv_bytes: Option<u64>,
+    /// Sequences that run at once
+    #[arg(long, value_name = "N", default_value_t = SEQUENCES_MAX)]
+    pub sequences: u32,
+}
+
+/// Serves until the input ends. Exits with 0 then, with 2 if the model is unfit, with 1 if the pipe failed.
+pub fn run(args: EngineArgs) -> ExitCode {
+    let (input, output) = match pipes() {
+        Ok(pipes) => pipes,
+        Err(error) => return fail(1, &format!("the pipe: {error}")),
+    };
+    let means = Means {
+        threads: args.threads.unwrap_or_else(cores).clamp(1, THREADS_MAX),
+        kv_bytes: args.kv_bytes.unwrap_or_else(kv_bytes),
+        sequences_max: args.sequences.clamp(1, 256),
+    };
+    let desk = map(&args.model).and_then(|file| {
+        match sandbox::enter() {
+            Ok(()) => {}
+            Err(sandbox::SandboxError::Unsupported) => {
+                eprintln!("this system offers no sandbox; the engine runs without one");
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        let (forward, words, facts) = native::load(&file, means)?;
+        let mut desk = Desk::new(forward, words, facts);
+        desk.prove().map_err(|failure| failure.to_string())?;
+        Ok(desk)
+    });
+    let mut desk = match desk {
+        Ok(desk) => desk,
+        Err(message) => {
+            // The node may be gone; then there is nobody to tell.
+            let _ = say_unfit(message.clone(), output);
+            return fail(2, &message);
+        }
+    };
+    match serve(&mut desk, input, output, clock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &format!("the pipe: {error}")),
+    }
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(code)
+}
+
+/// The standard input and output without the buffers that std puts before them. Nothing else stays open.
+fn pipes() -> io::Result<(File, File)> {
+    sandbox::close_others();
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
+}
+
+fn map(path: &Path) -> Result<memmap2::Mmap, String> {
+    let unread = |error: io::Error| format!("{}: {error}", path.display());
+    let file = File::open(path).map_err(unread)?;
+    // SAFETY: models are kept by content and never changed in place; if somebody cuts the file short all
+    // the same, this process dies by a signal, which is what it is a process for.
+    unsafe { memmap2::Mmap::map(&file) }.map_err(unread)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A quarter of the memory that is free now, and 1 GiB at most. Untouched pages take none of it.
+fn kv_bytes() -> u64 {
+    let free = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("MemAvailable:"))?;
+            let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            Some(kilobytes * 1024)
+        });
+    free.map_or(KV_BYTES_MAX, |free| (free / 4).min(KV_BYTES_MAX))
+}
+
+/// A clock that starts at the wall clock and only counts forward.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is a process's edge: time is made here"
+)]
+fn clock() -> impl Fn() -> Time {
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let start = Instant::now();
+    move || Time((wall + start.elapsed()).as_millis() as u64)
+}
+
+/// Sequences that run at once: beyond this a CPU gains nothing from one more.
+const SEQUENCES_MAX: u32 = 32;
+/// Threads, at most; beyond this a barrier costs more than a thread brings.
+const THREADS_MAX: usize = 64;
+/// Bytes of keys and values, unless told otherwise.
+const KV_BYTES_MAX: u64 = 1 << 30;
