@@ -3,14 +3,18 @@
 //! The running node's backend is [`Actors`], over the handles of the other actors. The trait is a seam for
 //! tests of the HTTP side, which script what the node says. Every call ends within a bound of its own.
 
+mod actors;
+
+pub use actors::Actors;
+
 use crate::control;
 use crate::problem::Problem;
 use ractor::ActorCell;
 use std::future::Future;
 use std::pin::Pin;
-use tokio::sync::mpsc::Receiver;
 use troop_actors::ids::{MemberId, Passport};
-use troop_actors::session::protocol::{Delivery, Order};
+use troop_actors::session::Deliveries;
+use troop_actors::session::protocol::Order;
 
 /// An answer that comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -42,11 +46,7 @@ pub struct Check {
 /// The node behind a gateway.
 pub trait Backend: Send + Sync + 'static {
     /// Begins a request. Its session is a child of `parent`. Dropping the receiver hangs up.
-    fn open(
-        &self,
-        order: Order,
-        parent: ActorCell,
-    ) -> Later<'_, Result<Receiver<Delivery>, Problem>>;
+    fn open(&self, order: Order, parent: ActorCell) -> Later<'_, Result<Deliveries, Problem>>;
 
     /// The models that workers serve now, by name.
     fn models(&self) -> Later<'_, Result<Vec<Model>, Problem>>;

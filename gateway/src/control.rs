@@ -96,14 +96,30 @@ pub struct Engine {
     pub model: String,
     /// `sha256:` and its digest.
     pub digest: String,
-    /// `starting`, `ready`, `draining` or `down`.
+    /// `starting`, `ready`, `down` or `unfit`.
     pub state: String,
+    /// Why it is down or unfit, if it is.
+    pub reason: Option<String>,
     /// The child's process id, while there is one.
     pub pid: Option<u32>,
     /// Sequences it is working on.
     pub running: u64,
-    /// Tokens it has made in this life.
+    /// Sequences that wait for memory.
+    pub waiting: u64,
+    /// Pages of memory for context that are free.
+    pub pages_free: u64,
+    /// And in all; 0 while it is not ready.
+    pub pages: u64,
+    /// Steps taken in this life.
+    pub steps: u64,
+    /// Tokens made in this life.
     pub tokens: u64,
+    /// Prompt tokens read in this life.
+    pub prompt_tokens: u64,
+    /// Attempts that were cancelled in this life.
+    pub cancelled: u64,
+    /// The most steps that a cancelled attempt still took part in.
+    pub steps_after_cancel_max: u64,
     /// How many times it had to be started again.
     pub restarts: u64,
 }
@@ -132,12 +148,16 @@ pub struct Account {
     pub member: String,
     /// The member's name.
     pub name: String,
-    /// What is there.
-    pub balance_micros: i64,
-    /// What of it is set aside for open requests.
-    pub held_micros: i64,
-    /// What can be spent.
-    pub available_micros: i64,
+    /// What it was given, ever.
+    pub granted_micros: u64,
+    /// What it was paid, ever.
+    pub earned_micros: u64,
+    /// What it paid, ever.
+    pub spent_micros: u64,
+    /// What is set aside for open requests.
+    pub held_micros: u64,
+    /// What it can spend.
+    pub available_micros: u64,
 }
 
 /// One account.
@@ -168,8 +188,14 @@ pub struct Verified {
     pub entries: u64,
     /// The hash that the chain of entries ends in.
     pub head: String,
-    /// What is wrong, if something is.
-    pub problem: Option<String>,
+    /// How many accounts they make.
+    pub accounts: u64,
+    /// How many holds are open.
+    pub holds_open: u64,
+    /// Microcredits that were ever made.
+    pub supply_micros: u64,
+    /// What is wrong.
+    pub faults: Vec<String>,
 }
 
 /// What a check of the books found, as an answer.
@@ -205,7 +231,7 @@ pub struct KeyMade {
     /// The member's name.
     pub name: String,
     /// What the member can spend now, in microcredits.
-    pub available_micros: i64,
+    pub available_micros: u64,
 }
 
 /// A key that was made, as an answer.

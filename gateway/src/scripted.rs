@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use troop_actors::contract::Time;
 use troop_actors::generate::Finish;
 use troop_actors::ids::{MemberId, NodeId, Passport};
 use troop_actors::ports::{Clock, Entropy};
+use troop_actors::session::Deliveries;
 use troop_actors::session::protocol::{Delivery, Order};
 
 /// What a scripted session does next.
@@ -77,13 +78,13 @@ fn now<'a, T: Send + 'a>(answer: T) -> Later<'a, T> {
 }
 
 impl Backend for Scripted {
-    fn open(&self, order: Order, _: ActorCell) -> Later<'_, Result<Receiver<Delivery>, Problem>> {
+    fn open(&self, order: Order, _: ActorCell) -> Later<'_, Result<Deliveries, Problem>> {
         self.orders.lock().expect("no test panics here").push(order);
         if let Some(problem) = self.refuses.lock().expect("no test panics here").clone() {
             return now(Err(problem));
         }
         let steps = self.steps.lock().expect("no test panics here").clone();
-        let (sender, receiver) = channel(4);
+        let (sender, receiver) = unbounded_channel();
         let hang_ups = self.hang_ups.clone();
         self.sessions
             .lock()
@@ -91,7 +92,7 @@ impl Backend for Scripted {
             .spawn(async move {
                 for step in steps {
                     let gone = match step {
-                        Step::Say(delivery) => sender.send(delivery).await.is_err(),
+                        Step::Say(delivery) => sender.send(delivery).is_err(),
                         Step::Pause(time) => tokio::select! {
                             () = sleep(time) => false,
                             () = sender.closed() => true,
@@ -146,7 +147,9 @@ impl Backend for Scripted {
         now(Ok(control::Account {
             member: OWNER.to_string(),
             name: member.unwrap_or("owner").to_owned(),
-            balance_micros: 3,
+            granted_micros: 3,
+            earned_micros: 1,
+            spent_micros: 1,
             held_micros: 1,
             available_micros: 2,
         }))

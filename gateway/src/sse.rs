@@ -16,15 +16,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
+use troop_actors::session::Deliveries;
 use troop_actors::session::protocol::{Delivery, Trouble};
 
 /// See the module's page.
 pub(crate) struct SseBody {
     stream: Stream,
-    deliveries: Receiver<Delivery>,
+    deliveries: Deliveries,
     ready: Vec<u8>,
     keep_alive: Duration,
     alive: Pin<Box<Sleep>>,
@@ -39,7 +39,7 @@ impl SseBody {
     pub(crate) fn new(
         mut stream: Stream,
         first: Option<Delivery>,
-        deliveries: Receiver<Delivery>,
+        deliveries: Deliveries,
         limits: &Limits,
         opened: Opened,
     ) -> SseBody {

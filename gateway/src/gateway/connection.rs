@@ -34,14 +34,19 @@ pub(crate) struct Peer {
     pub(crate) keyless: bool,
     /// This end's address.
     pub(crate) local: Option<SocketAddr>,
-    /// Set from a request's last byte to its answer: such a connection is not closed to make room.
+    /// Whether a request of its is being served: such a connection is not closed to make room.
     pub(crate) busy: AtomicBool,
 }
 
 impl Peer {
-    /// A request has been read to its end.
-    pub(crate) fn received(&self) {
+    /// A request has been let in.
+    pub(crate) fn served(&self) {
         self.busy.store(true, Ordering::Relaxed);
+    }
+
+    /// Its answer is complete.
+    pub(crate) fn answered(&self) {
+        self.busy.store(false, Ordering::Relaxed);
     }
 }
 
@@ -62,11 +67,7 @@ where
         .keep_alive(!already);
     let service = service_fn(|request| {
         let (peer, shared) = (peer.clone(), shared.clone());
-        async move {
-            // A new head means that what came before it has been answered.
-            peer.busy.store(false, Ordering::Relaxed);
-            Ok::<_, Infallible>(route::answer(request, peer, shared).await)
-        }
+        async move { Ok::<_, Infallible>(route::answer(request, peer, shared).await) }
     });
     let mut connection = Box::pin(builder.serve_connection(Guarded::new(stream), service));
     let draining = async move {

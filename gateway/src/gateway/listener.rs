@@ -180,6 +180,9 @@ impl Places {
         let full = self.taken.len() >= shared.limits.connections_max;
         let greedy = alike >= shared.limits.connections_per_address_max;
         if (full || greedy) && !self.make_room(counted.filter(|_| greedy)) {
+            if self.tasks.len() >= shared.limits.connections_max + REFUSALS_MAX {
+                return;
+            }
             self.tasks.spawn(async move {
                 let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
             });
@@ -213,8 +216,10 @@ impl Places {
 const BACKLOG: u32 = 1024;
 /// How long to wait for a predecessor's socket to close.
 const BIND_TIME_MAX: Duration = Duration::from_secs(3);
+/// Newcomers that are being told so at once; more are closed without a word.
+const REFUSALS_MAX: usize = 64;
 /// What a newcomer is told when there is no place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
 retry-after: 1\r\nretry-after-ms: 1000\r\nx-request-id: none\r\nconnection: close\r\n\
-content-length: 110\r\n\r\n{\"error\":{\"message\":\"too many connections are open\",\
+content-length: 108\r\n\r\n{\"error\":{\"message\":\"too many connections are open\",\
 \"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}";

@@ -3,6 +3,7 @@
 use crate::backend::{Backend, Later};
 use crate::control::OpenRequest;
 use crate::gateway::GatewayArgs;
+use crate::gateway::connection::Peer;
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::request_body;
@@ -77,6 +78,7 @@ impl Shared {
         self: &Arc<Self>,
         request: RequestId,
         entry: OpenRequest,
+        peer: &Arc<Peer>,
     ) -> Result<Opened, Problem> {
         if *self.phase.borrow() != Phase::Open {
             return Err(Problem::draining().closing());
@@ -88,9 +90,11 @@ impl Shared {
         }
         open.insert(request, entry);
         self.open_count.send_replace(open.len());
+        peer.served();
         Ok(Opened {
             request,
             shared: self.clone(),
+            peer: peer.clone(),
         })
     }
 
@@ -125,6 +129,7 @@ impl Shared {
 pub(crate) struct Opened {
     request: RequestId,
     shared: Arc<Shared>,
+    peer: Arc<Peer>,
 }
 
 impl Opened {
@@ -136,6 +141,7 @@ impl Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
+        self.peer.answered();
         let mut open = self.shared.open();
         open.remove(&self.request);
         self.shared.open_count.send_replace(open.len());

@@ -130,3 +130,43 @@ async fn the_oldest_silent_connection_makes_room_for_the_newest() {
     assert_eq!(silent[0].read(&mut [0; 8]).await.unwrap_or(0), 0, "closed");
     gateway.stop(None);
 }
+
+#[tokio::test]
+async fn a_connection_that_is_being_served_never_makes_room() {
+    use crate::scripted::{Step, post, saying};
+    let node = Arc::new(Scripted::default());
+    let mut steps = saying(&["Hello"])[..2].to_vec();
+    steps.push(Step::Pause(Duration::from_secs(1000)));
+    *node.steps.lock().expect("new") = steps;
+    let limits = Limits {
+        connections_max: 1,
+        ..Limits::default()
+    };
+    let mut args = args(&node, limits);
+    args.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    let (gateway, _) = Actor::spawn(None, Gateway, args).await.expect("free");
+    let handle = GatewayHandle(gateway.clone());
+    let address = handle.addresses().await.expect("alive")[0];
+    let mut served = TcpStream::connect(address).await.expect("it listens");
+    let body = r#"{"model":"smollm2","stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+    let request = post("/v1/chat/completions", "", body);
+    served.write_all(&request).await.expect("it reads");
+    served.read_exact(&mut [0; 16]).await.expect("it has begun");
+
+    let mut newcomer = TcpStream::connect(address).await.expect("it listens");
+    let mut told = Vec::new();
+    newcomer.read_to_end(&mut told).await.expect("it answers");
+    let told = Answer::read(&told);
+    assert_eq!(told.status, 503);
+    assert_eq!(told.json()["error"]["code"], "overloaded");
+    let length = told
+        .header("content-length")
+        .and_then(|length| length.parse().ok());
+    assert_eq!(length, Some(told.body.len()));
+    let unread = tokio::time::timeout(Duration::from_millis(50), served.read_u8()).await;
+    assert!(
+        !matches!(unread, Ok(Err(_))),
+        "the served one is still open"
+    );
+    gateway.stop(None);
+}

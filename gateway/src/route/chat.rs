@@ -17,9 +17,9 @@ use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use std::sync::Arc;
-use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, timeout, timeout_at};
 use troop_actors::ids::RequestId;
+use troop_actors::session::Deliveries;
 use troop_actors::session::protocol::{Delivery, Order, Trouble};
 
 /// Answers one chat request.
@@ -32,7 +32,6 @@ pub(super) async fn answer(
     let limits = &shared.limits;
     let payer = guard::payer(&request, peer, shared).await?;
     let whole = request_body::read(request, limits, &shared.bodies).await?;
-    peer.received();
     let body = json::object(&whole.bytes, limits.depth_max, limits.values_max)?;
     drop(whole);
     let chat = Chat::read(&body, limits)?;
@@ -59,6 +58,7 @@ pub(super) async fn answer(
             stream: chat.stream,
             since_ms: now.0,
         },
+        peer,
     )?;
     let stream = chat.stream;
     let seed = u64::from_le_bytes(shared.draw());
@@ -81,7 +81,7 @@ pub(super) async fn answer(
 /// a silent connection is safe.
 async fn streamed(
     heading: Heading,
-    mut deliveries: Receiver<Delivery>,
+    mut deliveries: Deliveries,
     opened: Opened,
     shared: &Arc<Shared>,
 ) -> Result<Reply, Problem> {
@@ -122,7 +122,7 @@ async fn streamed(
 
 async fn gathered(
     heading: Heading,
-    mut deliveries: Receiver<Delivery>,
+    mut deliveries: Deliveries,
     opened: Opened,
     shared: &Arc<Shared>,
 ) -> Result<Reply, Problem> {

@@ -687,3 +687,54 @@ async fn the_owner_has_routes_of_its_own() {
         assert_eq!(answer.status, status, "{answer:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_chunked_request_is_the_last_on_its_connection() {
+    let mut house = House::new(Limits::default()).await;
+    let body = hello().to_string();
+    let smuggled = ask("GET", "/livez", "");
+    // Two lengths: whoever believes the second sees another request in the rest.
+    let mut request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len(),
+        body.len()
+    )
+    .into_bytes();
+    request.extend(smuggled);
+    let answer = house.exchange(&request).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(
+        answer.body.matches("HTTP/1.1").count(),
+        0,
+        "nothing follows"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_client_gets_a_stream_that_ends_with_its_connection() {
+    let mut house = House::new(Limits::default()).await;
+    let body = streamed().to_string();
+    let head = "POST /v1/chat/completions HTTP/1.0\r\nContent-Length:";
+    let request = format!("{head} {}\r\n\r\n{body}", body.len());
+    let answer = house.exchange(request.as_bytes()).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("transfer-encoding"), None);
+    assert_eq!(answer.events().last(), Some(&"[DONE]"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_reading_is_gone_after_a_while() {
+    let mut house = House::new(Limits::default()).await;
+    let long = "x".repeat(10_000);
+    house.script(saying(&vec![long.as_str(); 100]));
+    let mut client = house.connect(false, true);
+    let request = post("/v1/chat/completions", "", &streamed().to_string());
+    client.write_all(&request).await.expect("a pipe");
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(house.shared.open().len(), 1, "it may be slow");
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(house.shared.open().len(), 0, "but not for ever");
+    drop(client);
+}

@@ -1,0 +1,410 @@
+//! The backend of a running node: the other actors, asked by their handles.
+
+use super::{Backend, Check, Later, Model};
+use crate::control;
+use crate::problem::Problem;
+use crate::text::{nearest, plain, shown};
+use hyper::StatusCode;
+use ractor::ActorCell;
+use std::sync::Arc;
+use troop_actors::engine_process::{EngineProcessHandle, EngineState};
+use troop_actors::ids::{MemberId, NodeKey, digest};
+use troop_actors::keyring::{KeyError, KeyringHandle};
+use troop_actors::ledger::{Account, LedgerHandle};
+use troop_actors::model_store::{Store, StoreError};
+use troop_actors::price::CREDIT;
+use troop_actors::session::protocol::Order;
+use troop_actors::session::{self, Deliveries, OpenError};
+use troop_actors::shell::Node;
+
+/// See the module's page.
+pub struct Actors {
+    node: Arc<Node>,
+    key: NodeKey,
+    owner: MemberId,
+    store: Option<Arc<Store>>,
+    worker: bool,
+}
+
+impl Actors {
+    /// The actors of `node`, which signs with `key` and belongs to `owner`. Models are loaded from `store`;
+    /// `worker` says whether this node is to have engines.
+    pub fn new(
+        node: Arc<Node>,
+        key: NodeKey,
+        owner: MemberId,
+        store: Option<Arc<Store>>,
+        worker: bool,
+    ) -> Actors {
+        Actors {
+            node,
+            key,
+            owner,
+            store,
+            worker,
+        }
+    }
+
+    fn coordinator(&self) -> bool {
+        self.node.wiring.me == self.node.wiring.coordinator
+    }
+
+    fn ledger(&self) -> LedgerHandle {
+        LedgerHandle::new(self.node.clone())
+    }
+
+    fn keyring(&self) -> KeyringHandle {
+        KeyringHandle::new(self.node.clone())
+    }
+
+    fn engine_process(&self) -> EngineProcessHandle {
+        EngineProcessHandle::new(self.node.clone())
+    }
+
+    /// Gives a new member its first credits. The grant's id follows from the member's, so it is made once
+    /// whatever the amount.
+    async fn welcome(&self, member: MemberId, name: &str, credits: u64) -> Result<(), Problem> {
+        if credits == 0 {
+            return Ok(());
+        }
+        let amount = credits.checked_mul(CREDIT).ok_or_else(|| {
+            let most = u64::MAX / CREDIT;
+            Problem::field("credits", format!("credits must be at most {most}"))
+        })?;
+        let id = digest("troop/grant/welcome/v1", &[&member.0]).0;
+        let mut short = [0; 16];
+        short.copy_from_slice(&id[..16]);
+        use troop_actors::ledger::protocol::GrantError;
+        match self.ledger().grant(short, member, name, amount).await {
+            Ok(Ok(()) | Err(GrantError::Different)) => Ok(()),
+            Ok(Err(error)) => Err(Problem::field("credits", plain(&error.to_string()))),
+            Err(_) => Err(Problem::unavailable("ledger")),
+        }
+    }
+
+    async fn check_engines(&self) -> Check {
+        let status = self.engine_process().status().await;
+        let ready = |state: &EngineState| matches!(state, EngineState::Ready(_));
+        let (ok, detail) = match status {
+            Err(_) => (false, "the keeper of engines does not answer".to_owned()),
+            Ok(engines) if engines.is_empty() => (false, "no model is to be served".to_owned()),
+            Ok(engines) => {
+                let ok = engines.iter().any(|engine| ready(&engine.state));
+                let said = engines.iter().map(|engine| {
+                    let word = state_word(&engine.state);
+                    format!("{} is {word}", shown(&engine.name))
+                });
+                (ok, said.collect::<Vec<_>>().join(", "))
+            }
+        };
+        Check {
+            name: "engines",
+            ok,
+            detail,
+        }
+    }
+}
+
+fn state_word(state: &EngineState) -> &'static str {
+    match state {
+        EngineState::Down { .. } => "down",
+        EngineState::Starting { .. } => "starting",
+        EngineState::Ready(_) => "ready",
+        EngineState::Unfit { .. } => "unfit",
+    }
+}
+
+fn account_line(member: MemberId, account: &Account) -> control::Account {
+    control::Account {
+        member: member.to_string(),
+        name: account.name.clone(),
+        granted_micros: account.granted,
+        earned_micros: account.earned,
+        spent_micros: account.spent,
+        held_micros: account.held,
+        available_micros: account.available(),
+    }
+}
+
+fn key_problem(error: &KeyError) -> Problem {
+    let message = plain(&error.to_string());
+    match error {
+        KeyError::Unknown { .. } => Problem::new(StatusCode::NOT_FOUND, "key_not_found", message),
+        KeyError::Ambiguous { .. } => Problem::new(StatusCode::CONFLICT, "key_ambiguous", message),
+        KeyError::Full { .. } => Problem::new(StatusCode::CONFLICT, "keys_full", message),
+        KeyError::Unwritten { .. } => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).after(1000)
+        }
+    }
+}
+
+impl Backend for Actors {
+    fn open(&self, order: Order, parent: ActorCell) -> Later<'_, Result<Deliveries, Problem>> {
+        Box::pin(async move {
+            session::open(&self.node, &self.key, order, Some(parent))
+                .await
+                .map_err(|error| match error {
+                    OpenError::Full { .. } => Problem::overloaded(error.to_string(), 1000),
+                    OpenError::NotStarted => Problem::unavailable("session"),
+                })
+        })
+    }
+
+    fn models(&self) -> Later<'_, Result<Vec<Model>, Problem>> {
+        Box::pin(async move {
+            let status = self.engine_process().status().await;
+            let status = status.map_err(|_| Problem::unavailable("keeper of engines"))?;
+            Ok(status
+                .into_iter()
+                .filter_map(|engine| match engine.state {
+                    EngineState::Ready(facts) => Some(Model {
+                        name: engine.name,
+                        passport: engine.model,
+                        context: facts.context,
+                        created_seconds: 0,
+                    }),
+                    _ => None,
+                })
+                .collect())
+        })
+    }
+
+    fn who<'a>(&'a self, key: &'a str) -> Later<'a, Result<Option<MemberId>, Problem>> {
+        Box::pin(async move {
+            match self.keyring().who(key).await {
+                Ok(record) => Ok(record.map(|record| record.member)),
+                Err(error) => Err(key_problem(&error)),
+            }
+        })
+    }
+
+    fn checks(&self) -> Later<'_, Vec<Check>> {
+        Box::pin(async move {
+            let answers = |name, ok| Check {
+                name,
+                ok,
+                detail: if ok { "answers" } else { "does not answer" }.to_owned(),
+            };
+            let mut checks = Vec::new();
+            if self.coordinator() {
+                checks.push(answers("ledger", self.ledger().open_holds().await.is_ok()));
+                checks.push(answers("keyring", self.keyring().list().await.is_ok()));
+            }
+            if self.worker {
+                checks.push(self.check_engines().await);
+            }
+            let models = self.models().await.unwrap_or_default();
+            let names: Vec<String> = models.iter().map(|model| shown(&model.name)).collect();
+            checks.push(Check {
+                name: "models",
+                ok: !names.is_empty(),
+                detail: if names.is_empty() {
+                    "no worker serves a model yet".to_owned()
+                } else {
+                    names.join(", ")
+                },
+            });
+            checks
+        })
+    }
+
+    fn engines(&self) -> Later<'_, Result<Vec<control::Engine>, Problem>> {
+        Box::pin(async move {
+            if !self.worker {
+                return Ok(Vec::new());
+            }
+            let status = self.engine_process().status().await;
+            let status = status.map_err(|_| Problem::unavailable("keeper of engines"))?;
+            Ok(status
+                .into_iter()
+                .map(|engine| control::Engine {
+                    state: state_word(&engine.state).to_owned(),
+                    reason: match &engine.state {
+                        EngineState::Down { reason, .. } | EngineState::Unfit { reason } => {
+                            Some(plain(reason))
+                        }
+                        _ => None,
+                    },
+                    pages: match &engine.state {
+                        EngineState::Ready(facts) => facts.pages.into(),
+                        _ => 0,
+                    },
+                    model: engine.name,
+                    digest: format!("sha256:{}", engine.model),
+                    pid: engine.pid,
+                    running: engine.stats.running.into(),
+                    waiting: engine.stats.waiting.into(),
+                    pages_free: engine.stats.pages_free.into(),
+                    steps: engine.stats.steps,
+                    tokens: engine.stats.tokens,
+                    prompt_tokens: engine.stats.prompt_tokens,
+                    cancelled: engine.stats.cancelled,
+                    steps_after_cancel_max: engine.stats.steps_after_cancel_max,
+                    restarts: engine.restarts,
+                })
+                .collect())
+        })
+    }
+
+    fn queue(&self) -> Later<'_, Result<control::Queue, Problem>> {
+        Box::pin(async move { Err(Problem::unavailable("scheduler")) })
+    }
+
+    fn account<'a>(
+        &'a self,
+        member: Option<&'a str>,
+    ) -> Later<'a, Result<control::Account, Problem>> {
+        Box::pin(async move {
+            let unavailable = |_| Problem::unavailable("ledger");
+            let Some(asked) = member else {
+                let account = self
+                    .ledger()
+                    .account(self.owner)
+                    .await
+                    .map_err(unavailable)?;
+                return Ok(account_line(self.owner, &account));
+            };
+            let accounts = self.ledger().accounts().await.map_err(unavailable)?;
+            let found = accounts
+                .iter()
+                .find(|(member, account)| account.name == asked || member.to_string() == asked);
+            let names = || accounts.values().map(|account| account.name.as_str());
+            found
+                .map(|(member, account)| account_line(*member, account))
+                .ok_or_else(|| {
+                    let hint = nearest(asked, names().filter(|name| !name.is_empty()))
+                        .map(|near| format!("; did you mean {}?", shown(near)));
+                    let hint = hint.unwrap_or_default();
+                    let message = format!("there is no member {}{hint}", shown(asked));
+                    Problem::new(StatusCode::NOT_FOUND, "member_not_found", message).about("member")
+                })
+        })
+    }
+
+    fn accounts(&self) -> Later<'_, Result<Vec<control::Account>, Problem>> {
+        Box::pin(async move {
+            let accounts = self.ledger().accounts().await;
+            let accounts = accounts.map_err(|_| Problem::unavailable("ledger"))?;
+            Ok(accounts
+                .iter()
+                .map(|(member, account)| account_line(*member, account))
+                .collect())
+        })
+    }
+
+    fn verify(&self) -> Later<'_, Result<control::Verified, Problem>> {
+        Box::pin(async move {
+            let verdict = self.ledger().verify().await;
+            let verdict = verdict.map_err(|_| Problem::unavailable("ledger"))?;
+            let verdict = verdict.map_err(|error| {
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "ledger_unreadable",
+                    plain(&error.to_string()),
+                )
+            })?;
+            Ok(control::Verified {
+                ok: verdict.faults.is_empty(),
+                entries: verdict.entries,
+                head: verdict.head.to_string(),
+                accounts: verdict.accounts,
+                holds_open: verdict.open_holds,
+                supply_micros: verdict.supply,
+                faults: verdict.faults.iter().map(|fault| plain(fault)).collect(),
+            })
+        })
+    }
+
+    fn create_key(
+        &self,
+        wanted: control::KeyWanted,
+    ) -> Later<'_, Result<control::KeyMade, Problem>> {
+        Box::pin(async move {
+            let name = wanted.member;
+            let credits = wanted.credits.unwrap_or(control::CREDITS_DEFAULT);
+            // The credits first: a key without them would look like a broken promise, credits without a
+            // key are simply there when the key is asked for again.
+            let member = MemberId::of_name(self.node.wiring.coordinator, &name);
+            self.welcome(member, &name, credits).await?;
+            let made = self.keyring().create(&name).await;
+            let (key, record) = made.map_err(|error| key_problem(&error))?;
+            let account = self.ledger().account(member).await;
+            let account = account.map_err(|_| Problem::unavailable("ledger"))?;
+            Ok(control::KeyMade {
+                key,
+                prefix: record.prefix,
+                member: member.to_string(),
+                name,
+                available_micros: account.available(),
+            })
+        })
+    }
+
+    fn keys(&self) -> Later<'_, Result<Vec<control::Key>, Problem>> {
+        Box::pin(async move {
+            let records = self.keyring().list().await;
+            let records = records.map_err(|error| key_problem(&error))?;
+            Ok(records
+                .into_iter()
+                .map(|record| control::Key {
+                    prefix: record.prefix,
+                    member: record.member.to_string(),
+                    name: record.name,
+                    created_seconds: record.created.seconds(),
+                })
+                .collect())
+        })
+    }
+
+    fn revoke_key<'a>(&'a self, prefix: &'a str) -> Later<'a, Result<(), Problem>> {
+        Box::pin(async move {
+            let revoked = self.keyring().revoke(prefix).await;
+            revoked.map_err(|error| key_problem(&error))
+        })
+    }
+
+    fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>> {
+        Box::pin(async move {
+            let store = self.store.clone().filter(|_| self.worker).ok_or_else(|| {
+                Problem::new(
+                    StatusCode::CONFLICT,
+                    "not_a_worker",
+                    "this node is not a worker and serves no models",
+                )
+            })?;
+            let asked = name.to_owned();
+            let found = tokio::task::spawn_blocking(move || store.find(&asked)).await;
+            let absent = |why: &str| {
+                Problem::new(
+                    StatusCode::NOT_FOUND,
+                    "model_not_found",
+                    format!("the model {} {why}; troop pull fetches it", shown(name)),
+                )
+                .about("model")
+            };
+            let manifest = match found {
+                Ok(Ok(manifest)) => manifest,
+                Ok(Err(StoreError::Absent { .. })) => return Err(absent("is not on this machine")),
+                Ok(Err(error @ StoreError::Name { .. })) => {
+                    return Err(Problem::field("model", plain(&error.to_string())));
+                }
+                Ok(Err(_)) | Err(_) => return Err(absent("cannot be read on this machine")),
+            };
+            let passport = manifest
+                .passport()
+                .ok_or_else(|| absent("cannot be read on this machine"))?;
+            let keeper = self.engine_process();
+            let unavailable = || Problem::unavailable("keeper of engines");
+            let status = keeper.status().await.map_err(|_| unavailable())?;
+            let already = status.iter().any(|engine| engine.model == passport);
+            keeper
+                .serve(passport, &manifest.name, manifest.created_seconds)
+                .map_err(|_| unavailable())?;
+            Ok(control::Loading {
+                model: manifest.name,
+                digest: format!("sha256:{passport}"),
+                already,
+            })
+        })
+    }
+}
