@@ -4,16 +4,105 @@
 //! `TicketIssuer` for a ticket, which goes straight to the session. When it dies its queue is gone: sessions
 //! ask again, workers report again, and its view is rebuilt from that.
 
+mod decisions;
+mod line;
+mod over;
 pub mod protocol;
 mod queue;
+mod terms;
+mod workers;
 
+pub use decisions::Decision;
 pub use queue::Queue;
+pub use workers::{Candidate, Finding};
 
+use crate::ids::{NodeId, RequestId};
 use crate::names;
 use crate::shell::{Node, Seat};
-use protocol::Input;
-use ractor::{ActorProcessingErr, ActorRef};
+use protocol::{Input, ModelReport};
+use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The scheduler's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests that have a worker.
+    pub running: u64,
+    /// Requests in the line.
+    pub waiting: u64,
+    /// Workers that report.
+    pub workers: u64,
+    /// What has happened so far.
+    pub counts: Counts,
+}
+
+/// What has happened since the scheduler started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tickets ordered, one for each attempt.
+    pub granted: u64,
+    /// Requests told Busy.
+    pub busy: u64,
+    /// Requests refused for another reason.
+    pub refused: u64,
+    /// Places taken back because nobody was heard to use them.
+    pub reclaimed: u64,
+}
+
+/// The scheduler of this node did not answer; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// There is none on this node now.
+    #[error("there is no scheduler on this node now")]
+    Absent,
+    /// It died over it, or took too long.
+    #[error("the scheduler does not answer")]
+    Silent,
+}
+
+/// The way in for everybody else: finds the actor, asks it, and does not wait longer than a deadline.
+#[derive(Clone)]
+pub struct SchedulerHandle(Arc<Node>);
+
+impl SchedulerHandle {
+    /// The handle to the scheduler of `node`.
+    pub fn new(node: Arc<Node>) -> SchedulerHandle {
+        SchedulerHandle(node)
+    }
+
+    /// Every model of every worker that reports.
+    pub async fn catalog(&self) -> Result<Vec<(NodeId, ModelReport)>, AskError> {
+        self.ask(SchedulerMessage::Catalog).await
+    }
+
+    /// The numbers now.
+    pub async fn stats(&self) -> Result<Stats, AskError> {
+        self.ask(SchedulerMessage::Stats).await
+    }
+
+    /// The latest decisions about a request, oldest first.
+    pub async fn explain(&self, request: RequestId) -> Result<Vec<Decision>, AskError> {
+        self.ask(|reply| SchedulerMessage::Explain(request, reply))
+            .await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(RpcReplyPort<T>) -> SchedulerMessage,
+    ) -> Result<T, AskError> {
+        let actor = self
+            .0
+            .directory
+            .find(|entries| entries.scheduler.clone())
+            .ok_or(AskError::Absent)?;
+        match actor.call(message, Some(ASK_DEADLINE)).await {
+            Ok(ractor::rpc::CallResult::Success(answer)) => Ok(answer),
+            Ok(_) => Err(AskError::Silent),
+            Err(_) => Err(AskError::Absent),
+        }
+    }
+}
 
 /// All a scheduler needs from outside.
 pub struct SchedulerArgs {
@@ -55,4 +144,25 @@ impl Scheduler {
         state.wake();
         state.arm(&myself, || SchedulerMessage::Wake);
     }
+
+    /// Says which models there are.
+    #[ractor::rpc(Catalog)]
+    fn catalog(&self, state: &Seat<Queue>) -> Vec<(NodeId, ModelReport)> {
+        state.core().catalog()
+    }
+
+    /// Says its numbers.
+    #[ractor::rpc(Stats)]
+    fn stats(&self, state: &Seat<Queue>) -> Stats {
+        state.core().stats()
+    }
+
+    /// Says why a request is where it is.
+    #[ractor::rpc(Explain(request, reply))]
+    fn explain(&self, request: RequestId, state: &Seat<Queue>) -> Vec<Decision> {
+        state.core().explain(request)
+    }
 }
+
+/// How long anybody waits for an answer.
+const ASK_DEADLINE: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! One session against a worker that behaves, dies, lies and repeats itself.
 
 use super::*;
+use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Finish, Generate, Prompt, Sampling, Tally};
 use crate::ids::{Digest, MemberId, Passport, RequestId};
 use crate::receipt::transcript;
@@ -298,7 +299,7 @@ fn attempts_come_to_an_end_and_so_does_waiting() {
     for number in 0..4 {
         desk.say(Input::Turned {
             attempt: Desk::attempt(number),
-            reason: "full".to_owned(),
+            reason: Turnaway::Full { limit: 1 },
         });
         desk.say(desk.grant(number + 1));
     }
@@ -363,4 +364,24 @@ fn a_request_that_cannot_be_served_fails_once_and_is_not_tried_elsewhere() {
     let out = desk.close(0, &[], Some(failure.clone()));
     assert!(matches!(&out[..], [Effect::Finished { .. }, Effect::Close]));
     assert_eq!(desk.seen, [Delivery::Failed(Trouble::Failed(failure))]);
+}
+
+#[test]
+fn a_knock_that_arrived_twice_is_no_loss_and_work_beyond_the_ticket_is_hopeless() {
+    let mut desk = Desk::new(1);
+    desk.begin();
+    let turned = |reason| Input::Turned {
+        attempt: Desk::attempt(0),
+        reason,
+    };
+    assert_eq!(desk.say(turned(Turnaway::Used)), Vec::new());
+    desk.say(turned(Turnaway::Beyond {
+        field: "prompt bytes".to_owned(),
+        allowed: "1".to_owned(),
+        found: "2".to_owned(),
+    }));
+    assert!(matches!(
+        desk.seen.last(),
+        Some(Delivery::Failed(Trouble::Failed(Failure::Invalid { .. })))
+    ));
 }

@@ -1,0 +1,215 @@
+//! Workers, sessions, ledgers and schedulers that are not there, and what becomes of their requests.
+
+use super::*;
+
+#[test]
+fn a_model_that_nobody_serves_is_refused_unless_it_was_served_a_moment_ago() {
+    // Given a worker whose engine has just died,
+    let mut desk = Desk::new(&[1]);
+    desk.say(Input::Report(report(0, 1, &[])));
+    let mut dead = report(0, 1, &[]);
+    let alive = dead.clone();
+    dead.models.clear();
+    desk.say(Input::Report(dead));
+    // then another model is refused at once, and that one waits for the engine to come back.
+    let other = Admit {
+        model: Passport([9; 32]),
+        ..admit(1)
+    };
+    assert_eq!(
+        refusals(&desk.admit(other)),
+        [(request(1), Refusal::NoWorker)]
+    );
+    assert_eq!(refusals(&desk.admit(admit(2))), []);
+    assert_eq!(
+        holds(&desk.say(Input::Report(alive.clone()))),
+        [(request(2), worker(0))]
+    );
+    // It does not wait for ever.
+    desk.finished(2);
+    desk.held(2);
+    desk.finished(2);
+    let mut dead = alive;
+    dead.models.clear();
+    desk.say(Input::Report(dead));
+    let mut refused = Vec::new();
+    for _ in 0..20 {
+        refused.extend(refusals(&desk.admit(admit(3))));
+        refused.extend(refusals(&desk.pass(2_000)));
+    }
+    assert_eq!(refused.first(), Some(&(request(3), Refusal::NoWorker)));
+}
+
+#[test]
+fn a_young_scheduler_waits_for_reports_before_it_says_there_is_no_worker() {
+    let mut desk = Desk {
+        queue: Queue::new(ME),
+        now: Time(5_000),
+    };
+    assert_eq!(refusals(&desk.admit(admit(1))), []);
+    assert_eq!(
+        holds(&desk.say(Input::Report(report(0, 1, &[])))),
+        [(request(1), worker(0))]
+    );
+
+    let mut desk = Desk {
+        queue: Queue::new(ME),
+        now: Time(5_000),
+    };
+    let mut refused = Vec::new();
+    for _ in 0..8 {
+        refused.extend(refusals(&desk.admit(admit(1))));
+        refused.extend(refusals(&desk.pass(2_000)));
+    }
+    assert_eq!(refused, [(request(1), Refusal::NoWorker)]);
+}
+
+#[test]
+fn what_an_earlier_scheduler_placed_is_counted_until_it_ends() {
+    // Given a scheduler without memory and a worker that runs two requests it never heard of,
+    let mut desk = Desk {
+        queue: Queue::new(ME),
+        now: Time(5_000),
+    };
+    desk.say(Input::Report(report(0, 3, &[8, 9])));
+    // then there is room for one,
+    assert_eq!(holds(&desk.admit(admit(1))), [(request(1), worker(0))]);
+    assert_eq!(holds(&desk.admit(admit(2))), []);
+    // and for another when one of them ends, though the worker has not said so yet.
+    assert_eq!(holds(&desk.finished(8)), [(request(2), worker(0))]);
+    assert_eq!(
+        holds(&desk.say(Input::Report(report(0, 3, &[8, 9, 1, 2])))),
+        []
+    );
+    assert_eq!(holds(&desk.admit(admit(3))), []);
+}
+
+#[test]
+fn a_place_nobody_is_seen_to_use_is_free_again() {
+    let mut desk = Desk::new(&[1]);
+    desk.admit(admit(1));
+    desk.held(1);
+    // As long as the worker reports it, the place is taken;
+    for _ in 0..12 {
+        desk.say(Input::Report(report(0, 1, &[1])));
+        desk.pass(10_000);
+    }
+    assert_eq!(desk.queue.stats().running, 1);
+    // when it no longer does and the session said nothing, it is free.
+    for _ in 0..5 {
+        desk.say(Input::Report(report(0, 1, &[])));
+        desk.pass(10_000);
+    }
+    assert_eq!(
+        (
+            desk.queue.stats().running,
+            desk.queue.stats().counts.reclaimed
+        ),
+        (0, 1)
+    );
+}
+
+#[test]
+fn a_session_that_no_longer_asks_loses_its_turn() {
+    let mut desk = Desk::new(&[1]);
+    desk.admit(admit(1));
+    desk.held(1);
+    desk.admit(admit(2));
+    desk.say(Input::Report(report(0, 1, &[1])));
+    desk.pass(11_000);
+    assert_eq!(desk.queue.stats().waiting, 0);
+    assert_eq!(holds(&desk.finished(1)), []);
+}
+
+#[test]
+fn a_silent_worker_gets_no_more_work() {
+    let mut desk = Desk::new(&[4, 4]);
+    for _ in 0..4 {
+        desk.say(Input::Report(report(1, 4, &[])));
+        desk.pass(10_000);
+    }
+    assert_eq!(desk.queue.stats().workers, 1);
+    assert_eq!(holds(&desk.admit(admit(1))), [(request(1), worker(1))]);
+}
+
+#[test]
+fn a_ledger_that_says_no_or_nothing_is_passed_on_and_the_place_is_free() {
+    let mut desk = Desk::new(&[1]);
+    desk.admit(admit(1));
+    let refusal = Refusal::Credits {
+        needed: 2,
+        available: 1,
+    };
+    let out = desk.say(Input::NotHeld {
+        request: request(1),
+        refusal: refusal.clone(),
+    });
+    assert_eq!(refusals(&out), [(request(1), refusal)]);
+    // It may be tried again, as when credits have come in the meantime.
+    assert_eq!(holds(&desk.admit(admit(1))), [(request(1), worker(0))]);
+    // An order without an answer is repeated, and given up in the end.
+    desk.say(Input::Report(report(0, 1, &[])));
+    let out = desk.pass(25_000);
+    assert!(holds(&out).len() >= 5, "{out:?}");
+    assert_eq!(refusals(&out), [(request(1), Refusal::LedgerUnavailable)]);
+    assert_eq!(desk.queue.stats().running, 0);
+}
+
+#[test]
+fn a_session_that_leaves_while_its_hold_is_made_gets_the_ticket_to_release_it() {
+    let mut desk = Desk::new(&[1]);
+    desk.admit(admit(1));
+    assert_eq!(desk.finished(1), Vec::new());
+    assert_eq!(issued(&desk.held(1)), [(request(1), 0, worker(0))]);
+    desk.finished(1);
+    assert_eq!(desk.queue.stats().running, 0);
+}
+
+#[test]
+fn a_retry_comes_before_those_who_came_after_it() {
+    let mut desk = Desk::new(&[1]);
+    desk.admit(admit(1));
+    desk.held(1);
+    for id in 2..6 {
+        desk.admit(admit(id));
+    }
+    let again = Admit {
+        number: 1,
+        avoid: Some(worker(0)),
+        ..admit(1)
+    };
+    assert_eq!(holds(&desk.admit(again)), [(request(1), worker(0))]);
+    // What it may use does not grow from one attempt to the next.
+    let more = Admit {
+        number: 2,
+        tokens_max: 2048,
+        ..admit(1)
+    };
+    let out = desk.admit(more);
+    assert!(
+        matches!(&out[..], [Effect::Hold(order)] if order.completion_tokens_max == 100),
+        "{out:?}"
+    );
+}
+
+#[test]
+fn reports_beyond_their_limits_are_ignored() {
+    let mut desk = Desk::new(&[]);
+    let mut long = report(0, 1, &[]);
+    long.models[0].name = "x".repeat(257);
+    let mut many = report(0, 1, &[]);
+    many.models = vec![many.models[0].clone(); 65];
+    let mut busy = report(0, 1, &[]);
+    busy.running = vec![request(1); 4097];
+    for report in [long, many, busy] {
+        desk.say(Input::Report(report));
+        assert_eq!(desk.queue.stats().workers, 0);
+    }
+    let mut odd = report(0, 0, &[]);
+    odd.models[0].context = 0;
+    desk.say(Input::Report(odd));
+    assert!(matches!(
+        &refusals(&desk.admit(admit(1)))[..],
+        [(_, Refusal::Invalid { .. })]
+    ));
+}

@@ -1,0 +1,121 @@
+//! What a request may use at a worker, and so what is held for it and what its ticket says.
+
+use super::protocol::{Admit, Effect, HoldOrder, Issue, ModelReport, Refusal};
+use crate::generate::CHOICES_MAX;
+use crate::ids::{AttemptId, HoldId, MemberId, NodeId};
+use crate::price::Prices;
+use crate::ticket::Claims;
+
+/// A place at a worker, with all that is ordered for it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) worker: NodeId,
+    pub(super) hold: HoldOrder,
+    claims: Claims,
+}
+
+impl Place {
+    /// A place for `admit` at `worker`, which belongs to `owner` and said `report` of the model; `None` if
+    /// the most it could cost does not fit 64 bits.
+    ///
+    /// A token of a prompt has at least one byte, so bytes bound tokens and nobody needs a tokenizer here.
+    pub(super) fn new(
+        coordinator: NodeId,
+        admit: &Admit,
+        worker: NodeId,
+        owner: MemberId,
+        report: &ModelReport,
+    ) -> Option<Place> {
+        let turns = u64::from(admit.turns);
+        let prompt_tokens_max = admit
+            .prompt_bytes
+            .saturating_add(report.overhead_fixed_bytes)
+            .saturating_add(report.overhead_turn_bytes.saturating_mul(turns));
+        let completion_tokens_max = tokens_max(admit);
+        let prices = Prices::REFERENCE;
+        let cost_max = prices.cost(prompt_tokens_max, completion_tokens_max)?;
+        let hold = HoldId::of(admit.request);
+        Some(Place {
+            worker,
+            hold: HoldOrder {
+                request: admit.request,
+                payer: admit.payer,
+                payee: owner,
+                client: admit.client,
+                worker,
+                prompt_tokens_max,
+                completion_tokens_max,
+                term_ms: HOLD_TERM_MS,
+            },
+            claims: Claims {
+                issuer: coordinator,
+                payer: admit.payer,
+                worker,
+                client: admit.client,
+                issued_at: 0,
+                expires_at: 0,
+                attempt: AttemptId::of(hold, admit.number),
+                hold,
+                request: admit.request,
+                number: admit.number,
+                model: admit.model,
+                prompt_bytes_max: admit.prompt_bytes,
+                completion_tokens_max,
+                prices: prices.version(),
+                cost_max,
+                stream_seconds_max: STREAM_SECONDS_MAX,
+            },
+        })
+    }
+
+    /// The order for its ticket; the same for the same attempt.
+    pub(super) fn issue(&self) -> Effect {
+        Effect::Issue(Box::new(Issue {
+            client: self.claims.client,
+            claims: self.claims.clone(),
+        }))
+    }
+}
+
+/// Tokens of all choices together, at most.
+pub(super) fn tokens_max(admit: &Admit) -> u64 {
+    u64::from(admit.tokens_max).saturating_mul(admit.choices.into())
+}
+
+/// Whether the request is one that any worker could take.
+pub(super) fn check(admit: &Admit) -> Result<(), Refusal> {
+    if !(1..=CHOICES_MAX).contains(&admit.choices) {
+        let message = format!("1 to {CHOICES_MAX} are allowed, not {}", admit.choices);
+        return Err(invalid("choices", message));
+    }
+    if admit.tokens_max == 0 {
+        return Err(invalid("tokens_max", "at least 1 is needed".to_owned()));
+    }
+    Ok(())
+}
+
+/// The refusal of a request that no worker of its model can ever take.
+pub(super) fn too_large(admit: &Admit, choices_max: u32, tokens_max: u32) -> Refusal {
+    if admit.choices > choices_max {
+        let message = format!("workers of this model run {choices_max} at once, at most");
+        return invalid("choices", message);
+    }
+    let message = format!("workers of this model see {tokens_max} tokens, at most");
+    invalid("tokens_max", message)
+}
+
+/// The refusal of a request whose bound has no price.
+pub(super) fn priceless() -> Refusal {
+    let message = "the most it could cost is beyond any account".to_owned();
+    invalid("tokens_max", message)
+}
+
+fn invalid(field: &str, message: String) -> Refusal {
+    let field = field.to_owned();
+    Refusal::Invalid { field, message }
+}
+
+/// How long a stream may last once started.
+const STREAM_SECONDS_MAX: u64 = 3_600;
+/// A hold outlives the longest stream by half an hour, for a receipt to come late.
+const HOLD_TERM_MS: u64 = (STREAM_SECONDS_MAX + 1_800) * 1_000;
