@@ -30,6 +30,6 @@ pub use batch::{Batch, Limits, PageCopy, Place, Plan, Run};
 pub use desk::{ATTEMPTS_MAX, Desk, Forward, Words};
 pub use pace::BUDGET_MAX;
 pub use pages::{PAGE_TOKENS, PageId};
+pub use serve::{say_unfit, serve};
 /// The sampler that a desk draws with, for whoever wants to know a right answer without one.
 pub use troop_kernels::sample::{Params, Sampler};
-pub use serve::{say_unfit, serve};

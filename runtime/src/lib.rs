@@ -1,8 +1,14 @@
 //! The top of troop: what is started, in which order, and what a person types.
 //!
-//! `main` parses the command line (`cli/`, one file per verb). `node` boots: it finds its home and its key
-//! ([`home`]), fetches its models, and starts the actors of [`tree`]'s one table under a [`supervisor`] of our
-//! own. `engine_child` is the other process: the sandbox in which a model is parsed and computed.
+//! `main` parses the command line ([`cli`], one file per verb). `node` boots: it finds its [`home`] and its key,
+//! fetches its models, and starts the actors of [`tree`]'s one table under a [`supervisor`] of our own; [`leaves`]
+//! are the clock, the dice and the children they touch. [`engine_child`] is the other process: the sandbox in
+//! which a model is parsed and computed.
 
+pub mod boot;
+pub mod cli;
 pub mod engine_child;
+pub mod home;
+pub mod leaves;
 pub mod supervisor;
+pub mod tree;

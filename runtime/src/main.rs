@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The one binary. What it can do is in `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    troop::cli::main()
+}

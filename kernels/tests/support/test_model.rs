@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The model file's path; it is fetched first if it is not there.
-pub fn test_model() -> PathBuf {
+pub(crate) fn test_model() -> PathBuf {
     let path = PathBuf::from(std::env::var_os("TROOP_TEST_MODEL").expect(
         "TROOP_TEST_MODEL is set by .cargo/config.toml when tests run through cargo from the checkout",
     ));

@@ -1,0 +1,198 @@
+//! From a folder and a few options to a running node, and back to nothing in good order.
+
+use crate::home::{Home, HomeError};
+use crate::leaves::{ChildEngines, SystemClock, SystemEntropy};
+use crate::supervisor::{Supervisor, SupervisorArgs, SupervisorMessage};
+use crate::tree::{self, Roles, Roots};
+use ractor::{Actor, ActorRef};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use troop_actors::engine_process::Served;
+use troop_actors::ids::{MemberId, digest};
+use troop_actors::ledger::LedgerHandle;
+use troop_actors::model_store::{Manifest, Store};
+use troop_actors::ports::{Alone, Clock};
+use troop_actors::price::CREDIT;
+use troop_actors::routing::Wiring;
+use troop_actors::shell::{Directory, Node};
+use troop_gateway::backend::Actors;
+use troop_gateway::gateway::{GatewayArgs, GatewayHandle, GatewayMessage};
+use troop_gateway::limits::Limits;
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// What it does.
+    pub roles: Roles,
+    /// Where it listens for HTTP.
+    pub listen: Vec<SocketAddr>,
+    /// The models it serves; they are in its store.
+    pub models: Vec<Manifest>,
+    /// Threads of each engine.
+    pub threads: NonZero<usize>,
+    /// Bytes of KV pages of each engine; the engine's own choice if not given.
+    pub kv_bytes: Option<u64>,
+}
+
+/// A node could not be started. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The models cannot be read.
+    #[error(transparent)]
+    Store(#[from] troop_actors::model_store::StoreError),
+    /// An actor did not start.
+    #[error("{0}")]
+    Start(String),
+}
+
+/// A node that runs.
+pub struct Running {
+    /// Its actors and ports.
+    pub node: Arc<Node>,
+    /// Whose it is.
+    pub owner: MemberId,
+    /// Where it listens for HTTP.
+    pub addresses: Vec<SocketAddr>,
+    /// Told when somebody asks it over HTTP to stop.
+    pub stop_asked: Arc<Notify>,
+    supervisor: ActorRef<SupervisorMessage>,
+    end: JoinHandle<()>,
+    gateway_now: Arc<Mutex<Option<ActorRef<GatewayMessage>>>>,
+    _lock: File,
+}
+
+/// Starts a node in `home`.
+pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootError> {
+    home.make()?;
+    let lock = home.lock()?;
+    let entropy = Arc::new(SystemEntropy);
+    let key = home.key(&*entropy)?;
+    let me = key.node();
+    let owner = MemberId::of_owner(me);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let node = Arc::new(Node {
+        wiring: Wiring {
+            me,
+            coordinator: me,
+        },
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        transport: Arc::new(Alone),
+        directory: Directory::default(),
+    });
+    let start_error = |error: &dyn std::fmt::Display| BootError::Start(error.to_string());
+    let engines = ChildEngines::new(home, options.threads, options.kv_bytes)
+        .map_err(|error| start_error(&error))?;
+    let served = options.models.iter().filter_map(|manifest| {
+        Some(Served {
+            model: manifest.passport()?,
+            name: manifest.name.clone(),
+            created_seconds: manifest.created_seconds,
+        })
+    });
+    let stop_asked = Arc::new(Notify::new());
+    let store = Arc::new(Store::open(home.path("models"))?);
+    let gateway_now = Arc::new(Mutex::new(None));
+    let roots = Roots {
+        node: node.clone(),
+        key: key.clone(),
+        owner,
+        folder: home.folder().to_owned(),
+        engines: Arc::new(engines),
+        served: served.collect(),
+        gateway: GatewayArgs {
+            me,
+            owner,
+            clock: clock.clone(),
+            entropy,
+            backend: Arc::new(Actors::new(
+                node.clone(),
+                key,
+                owner,
+                Some(store),
+                options.roles.worker,
+            )),
+            listen: options.listen,
+            hosts: Vec::new(),
+            socket: Some(home.socket()),
+            limits: Limits::default(),
+            stop: stop_asked.clone(),
+        },
+        gateway_now: gateway_now.clone(),
+    };
+    let children = tree::children(&roots, options.roles);
+    let args = SupervisorArgs { children, clock };
+    let (supervisor, end) = Actor::spawn(None, Supervisor, args)
+        .await
+        .map_err(|error| start_error(&error))?;
+    let mut running = Running {
+        node,
+        owner,
+        addresses: Vec::new(),
+        stop_asked,
+        supervisor,
+        end,
+        gateway_now,
+        _lock: lock,
+    };
+    if options.roles.coordinator {
+        running.open_books().await?;
+    }
+    if let Some(gateway) = running.gateway() {
+        running.addresses = gateway
+            .addresses()
+            .await
+            .map_err(|error| start_error(&error))?;
+    }
+    Ok(running)
+}
+
+impl Running {
+    fn gateway(&self) -> Option<GatewayHandle> {
+        let now = self
+            .gateway_now
+            .lock()
+            .unwrap_or_else(|dead| dead.into_inner());
+        now.clone().map(GatewayHandle)
+    }
+
+    /// The owner's first credits: one grant in the life of these books.
+    async fn open_books(&self) -> Result<(), BootError> {
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest("troop/grant/opening/v1", &[&self.owner.0]).0[..16]);
+        let granted = LedgerHandle::new(self.node.clone())
+            .grant(id, self.owner, "owner", OPENING)
+            .await
+            .map_err(|error| BootError::Start(error.to_string()))?;
+        granted.map_err(|error| BootError::Start(error.to_string()))
+    }
+
+    /// Ends when the node gives up by itself.
+    pub async fn fallen(&mut self) {
+        let _ = (&mut self.end).await;
+    }
+
+    /// Lets open requests finish for `grace`, ends the others, then stops every actor in reverse order.
+    /// Returns how many requests had to be ended.
+    pub async fn stop(self, grace: Duration) -> usize {
+        let left = match self.gateway() {
+            Some(gateway) => gateway.drain(grace).await.unwrap_or(0),
+            None => 0,
+        };
+        let _ = ractor::call_t!(self.supervisor, SupervisorMessage::Stop, STOP_MS_MAX);
+        left
+    }
+}
+
+/// What a new node's owner begins with.
+const OPENING: u64 = 1_000 * CREDIT;
+/// How long all actors together may take to stop.
+const STOP_MS_MAX: u64 = 20_000;

@@ -1,0 +1,166 @@
+//! What a verb ends with when it does not end well.
+
+use crate::boot::BootError;
+use crate::home::HomeError;
+use std::fmt::Display;
+use std::process::ExitCode;
+use troop_actors::model_store::{PullError, StoreError};
+
+/// Exit codes; scripts rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    Failed = 1,
+    Usage = 2,
+    NotFound = 3,
+    Unreachable = 4,
+    Unauthorised = 5,
+    Credits = 6,
+    TimedOut = 7,
+    Integrity = 8,
+    Interrupted = 130,
+}
+
+impl Code {
+    pub(super) fn exit(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Code::Failed => "failed",
+            Code::Usage => "usage",
+            Code::NotFound => "not_found",
+            Code::Unreachable => "unreachable",
+            Code::Unauthorised => "unauthorised",
+            Code::Credits => "not_enough_credits",
+            Code::TimedOut => "timed_out",
+            Code::Integrity => "integrity",
+            Code::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What failed, why, and what to type next.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) code: Code,
+    what: String,
+    cause: Option<String>,
+    hint: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(code: Code, what: impl Display) -> Fault {
+        Fault {
+            code,
+            what: what.to_string(),
+            cause: None,
+            hint: None,
+        }
+    }
+
+    pub(super) fn failed(what: impl Display) -> Fault {
+        Fault::new(Code::Failed, what)
+    }
+
+    pub(super) fn usage(what: impl Display) -> Fault {
+        Fault::new(Code::Usage, what).hint("troop --help")
+    }
+
+    pub(super) fn because(self, cause: impl Display) -> Fault {
+        Fault {
+            cause: Some(cause.to_string()),
+            ..self
+        }
+    }
+
+    pub(super) fn hint(self, hint: impl Display) -> Fault {
+        Fault {
+            hint: Some(hint.to_string()),
+            ..self
+        }
+    }
+
+    /// On stderr for people, on stdout for programs.
+    pub(super) fn print(&self, json: bool) {
+        if json {
+            let error = serde_json::json!({
+                "code": self.code.name(),
+                "message": self.what,
+                "cause": self.cause,
+                "hint": self.hint,
+            });
+            println!("{}", serde_json::json!({ "error": error }));
+            return;
+        }
+        anstream::eprintln!("{} {}", owo_colors::OwoColorize::red(&"error:"), self.what);
+        if let Some(cause) = &self.cause {
+            anstream::eprintln!("  cause: {cause}");
+        }
+        if let Some(hint) = &self.hint {
+            anstream::eprintln!("  hint: {hint}");
+        }
+    }
+}
+
+impl From<HomeError> for Fault {
+    fn from(error: HomeError) -> Fault {
+        let hint = match &error {
+            HomeError::Taken { .. } => "troop status, or another folder with --home",
+            HomeError::Unknown => "troop --home FOLDER …",
+            HomeError::Key { .. } | HomeError::Disk { .. } => {
+                "look at the folder's owner and rights"
+            }
+        };
+        Fault::failed("the node's folder cannot be used")
+            .because(error)
+            .hint(hint)
+    }
+}
+
+impl From<BootError> for Fault {
+    fn from(error: BootError) -> Fault {
+        match error {
+            BootError::Home(error) => error.into(),
+            BootError::Store(error) => error.into(),
+            BootError::Start(cause) => {
+                Fault::failed("the node could not be started").because(cause)
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Fault {
+        match &error {
+            StoreError::Absent { .. } => Fault::new(Code::NotFound, error).hint("troop list"),
+            StoreError::Name { .. } => Fault::usage(error),
+            StoreError::Damaged { .. } => Fault::new(Code::Integrity, error),
+            StoreError::Disk { .. } => Fault::failed(error),
+        }
+    }
+}
+
+impl From<PullError> for Fault {
+    fn from(error: PullError) -> Fault {
+        match error {
+            PullError::Source { .. } => Fault::new(Code::NotFound, error)
+                .hint("troop pull smollm2, or troop pull NAME --from file:PATH"),
+            PullError::Integrity { .. } | PullError::Unfit { .. } | PullError::Archive { .. } => {
+                Fault::new(Code::Integrity, error)
+            }
+            PullError::Pip { .. } => {
+                Fault::failed(error).hint("python3 -m pip --version must work here")
+            }
+            PullError::Store(error) => error.into(),
+            PullError::Room { .. } | PullError::Disk { .. } => Fault::failed(error),
+        }
+    }
+}
+
+/// For writing to stdout: a reader that has gone, as `| head` does, is no failure of ours to report.
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Fault {
+        Fault::failed("input or output failed").because(error)
+    }
+}

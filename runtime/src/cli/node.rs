@@ -1,0 +1,262 @@
+//! `node`: runs a node until it is asked to stop.
+
+use super::fault::{Code, Fault};
+use super::{Context, models, tokio};
+use crate::boot::{self, NodeOptions, Running};
+use crate::tree::Roles;
+use ::tokio::signal::unix::{Signal, SignalKind, signal};
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::Path;
+use std::time::Duration;
+
+/// Arguments of `node`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct NodeArgs {
+    /// What this machine does for the troop
+    #[arg(long, env = "TROOP_ROLE", value_enum, default_value = "both")]
+    role: Role,
+    /// Where to listen for HTTP; off the loopback every request needs a key
+    #[arg(
+        long,
+        env = "TROOP_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9000"
+    )]
+    listen: Vec<SocketAddr>,
+    /// Where to listen for other nodes (UDP); joining nodes is not possible in this version
+    #[arg(long, env = "TROOP_QUIC", value_name = "ADDR")]
+    quic: Option<SocketAddr>,
+    /// A model to serve; repeatable, fetched if it is not here [default: smollm2]
+    #[arg(
+        long = "model",
+        env = "TROOP_MODEL",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    models: Vec<String>,
+    /// The token of an invitation; joining nodes is not possible in this version
+    #[arg(long, env = "TROOP_JOIN", value_name = "TOKEN", hide_env_values = true)]
+    join: Option<String>,
+    /// Threads of each engine [default: the machine's cores]
+    #[arg(long, env = "TROOP_THREADS", value_name = "N")]
+    threads: Option<NonZero<usize>>,
+    /// Bytes of memory for each engine's KV cache [default: the engine's choice]
+    #[arg(long, env = "TROOP_KV_BYTES", value_name = "N")]
+    kv_bytes: Option<u64>,
+    /// Seconds that open requests get when the node is asked to stop
+    #[arg(
+        long,
+        env = "TROOP_GRACE",
+        value_name = "SECONDS",
+        default_value_t = 30
+    )]
+    grace: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Serves models
+    Worker,
+    /// Keeps the queue, the books and the keys
+    Coordinator,
+    /// Does both
+    Both,
+    /// Does neither: a way into a troop for this machine's programs
+    Client,
+}
+
+pub(super) fn go(context: &Context, args: NodeArgs) -> Result<(), Fault> {
+    let roles = roles(&args)?;
+    let options = options(context, &args, roles)?;
+    tokio()?.block_on(serve(context, options, Duration::from_secs(args.grace)))
+}
+
+/// What can be done so far: one machine, all roles that need no other.
+fn roles(args: &NodeArgs) -> Result<Roles, Fault> {
+    let alone = |what: &str| {
+        Err(Fault::usage(format!(
+            "{what} needs another node, and this version cannot join one"
+        ))
+        .hint("troop node --role both"))
+    };
+    if args.join.is_some() {
+        return alone("--join");
+    }
+    if args.quic.is_some() {
+        return alone("--quic");
+    }
+    match args.role {
+        Role::Both => Ok(Roles {
+            coordinator: true,
+            worker: true,
+        }),
+        Role::Coordinator => Ok(Roles {
+            coordinator: true,
+            worker: false,
+        }),
+        Role::Worker => alone("--role worker"),
+        Role::Client => alone("--role client"),
+    }
+}
+
+/// Fetches what is to be served, and says it all in the node's own terms.
+fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptions, Fault> {
+    let mut names = args.models.clone();
+    if names.is_empty() && roles.worker {
+        names.push(MODEL.to_owned());
+    }
+    if !roles.worker && !names.is_empty() {
+        return Err(Fault::usage(
+            "--model: a node that is no worker serves no models",
+        ));
+    }
+    let mut manifests = Vec::new();
+    for name in &names {
+        manifests.push(models::fetch(context, name, None)?);
+    }
+    let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    Ok(NodeOptions {
+        roles,
+        listen: args.listen.clone(),
+        models: manifests,
+        threads: args.threads.unwrap_or(cores),
+        kv_bytes: args.kv_bytes,
+    })
+}
+
+/// A node of its own for `run`: whatever port is free, one model.
+pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, Fault> {
+    let args = NodeArgs {
+        role: Role::Both,
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        quic: None,
+        models: vec![model.to_owned()],
+        join: None,
+        threads: None,
+        kv_bytes: None,
+        grace: 0,
+    };
+    options(
+        context,
+        &args,
+        Roles {
+            coordinator: true,
+            worker: true,
+        },
+    )
+}
+
+async fn serve(context: &Context, options: NodeOptions, grace: Duration) -> Result<(), Fault> {
+    let listens =
+        |error: std::io::Error| Fault::failed("signals cannot be listened for").because(error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(listens)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(listens)?;
+    let models = options
+        .models
+        .iter()
+        .map(|model| model.name.clone())
+        .collect::<Vec<_>>();
+    let roles = options.roles;
+    let mut running = boot::start(&context.home, options).await?;
+    let note = context.home.path("node.json");
+    write_note(&note, &running)?;
+    if context.json {
+        println!("{}", facts(&running));
+    } else {
+        banner(context, &running, roles, &models);
+    }
+    let stop_asked = running.stop_asked.clone();
+    let fallen = ::tokio::select! {
+        biased;
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = stop_asked.notified() => false,
+        () = running.fallen() => true,
+    };
+    let _ = std::fs::remove_file(&note);
+    if fallen {
+        return Err(
+            Fault::failed("the node gave up: an actor fell again and again")
+                .hint("troop -v node … says which"),
+        );
+    }
+    eprintln!(
+        "Stopping: open requests get {} s; once more to stop at once",
+        grace.as_secs()
+    );
+    let now = again(&mut terminate, &mut interrupt);
+    ::tokio::select! {
+        biased;
+        () = now => Err(Fault::new(Code::Interrupted, "stopped at once")),
+        left = running.stop(grace) => {
+            if left > 0 {
+                eprintln!("{left} requests were ended");
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn again(terminate: &mut Signal, interrupt: &mut Signal) {
+    ::tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn facts(running: &Running) -> serde_json::Value {
+    serde_json::json!({
+        "schema": "troop.node/v1",
+        "pid": std::process::id(),
+        "node": running.node.wiring.me.to_string(),
+        "owner": running.owner.to_string(),
+        "listen": running.addresses.first().map(ToString::to_string),
+        "listening": running.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// Says in the folder where the node listens: a port may have been chosen by the system.
+fn write_note(path: &Path, running: &Running) -> Result<(), Fault> {
+    let half = path.with_extension("json.new");
+    std::fs::write(&half, facts(running).to_string())?;
+    Ok(std::fs::rename(&half, path)?)
+}
+
+fn banner(context: &Context, running: &Running, roles: Roles, models: &[String]) {
+    let role = match (roles.coordinator, roles.worker) {
+        (true, true) => "coordinator and worker",
+        (true, false) => "coordinator",
+        (false, true) => "worker",
+        (false, false) => "client",
+    };
+    let node = running.node.wiring.me.to_string();
+    let address = running
+        .addresses
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let model = models.first().map_or("MODEL", String::as_str);
+    eprintln!(
+        "troop {}  node {}  {role}",
+        env!("CARGO_PKG_VERSION"),
+        &node[..12]
+    );
+    eprintln!("  API      http://{address}/v1  (any OpenAI client; key: troop)");
+    eprintln!(
+        "  Models   {}",
+        if models.is_empty() {
+            "none".to_owned()
+        } else {
+            models.join(", ")
+        }
+    );
+    eprintln!("  Home     {}", context.home.folder().display());
+    eprintln!("  Ask      troop run {model} \"Why is the sky blue?\"");
+    eprintln!("  Share    troop key create --member NAME    Look  troop status    Stop  Ctrl-C");
+}
+
+/// What is served when nothing is said.
+const MODEL: &str = "smollm2";

@@ -1,0 +1,80 @@
+//! How a long fetch is shown: a bar on a terminal, a line every few seconds elsewhere.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::{Duration, Instant};
+use troop_actors::model_store::{Phase, Progress};
+
+/// Shows the progress of one pull on stderr.
+pub(super) struct Shown {
+    name: String,
+    bar: Option<ProgressBar>,
+    phase: Option<Phase>,
+    said: Instant,
+}
+
+impl Shown {
+    #[allow(clippy::disallowed_methods)] // What a person sees is paced by the real clock.
+    pub(super) fn new(name: &str, bars: bool) -> Shown {
+        let bar = bars.then(ProgressBar::no_length);
+        Shown {
+            name: name.to_owned(),
+            bar,
+            phase: None,
+            said: Instant::now(),
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    pub(super) fn show(&mut self, progress: Progress) {
+        let verb = match progress.phase {
+            Phase::Waiting => "Waiting for another pull of",
+            Phase::Fetching => "Fetching",
+            Phase::Unpacking => "Hashing",
+            Phase::Checking => "Checking",
+        };
+        let turned = self.phase.replace(progress.phase) != Some(progress.phase);
+        if let Some(bar) = &self.bar {
+            if turned {
+                let template = match progress.total {
+                    Some(_) => {
+                        "{msg} {bar:24} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}"
+                    }
+                    None => "{msg} {spinner} {decimal_bytes}  {decimal_bytes_per_sec}",
+                };
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    bar.set_style(style);
+                }
+                bar.reset();
+                bar.set_message(format!("{verb} {}", self.name));
+            }
+            if let Some(total) = progress.total {
+                bar.set_length(total);
+            }
+            bar.set_position(progress.bytes);
+        } else if turned || self.said.elapsed() >= EVERY {
+            self.said = Instant::now();
+            let bytes = super::table::bytes(progress.bytes);
+            match progress.total {
+                Some(total) => {
+                    eprintln!(
+                        "{verb} {}: {bytes} of {}",
+                        self.name,
+                        super::table::bytes(total)
+                    );
+                }
+                None => eprintln!("{verb} {}: {bytes}", self.name),
+            }
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How often a line is said where there is no terminal.
+const EVERY: Duration = Duration::from_secs(3);

@@ -1,0 +1,49 @@
+//! `ps`: the engines that run, and the requests they serve.
+
+use super::fault::Fault;
+use super::{Context, client, table};
+use troop_gateway::control::Ps;
+
+pub(super) fn go(context: &Context) -> Result<(), Fault> {
+    let ps: Ps = client::get(context, "/v1/troop/ps")?;
+    if context.json {
+        println!("{}", serde_json::to_string(&ps).map_err(Fault::failed)?);
+        return Ok(());
+    }
+    let row = |engine: &troop_gateway::control::Engine| {
+        vec![
+            engine.model.clone(),
+            engine.state.clone(),
+            engine.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            engine.running.to_string(),
+            engine.tokens.to_string(),
+            engine.restarts.to_string(),
+        ]
+    };
+    let rows: Vec<_> = ps.engines.iter().map(row).collect();
+    table::print(
+        &[
+            "ENGINE",
+            "STATE",
+            "PID ",
+            "RUNNING ",
+            "TOKENS ",
+            "RESTARTS ",
+        ],
+        &rows,
+    );
+    let row = |open: &troop_gateway::control::OpenRequest| {
+        vec![
+            open.request.clone(),
+            open.model.clone(),
+            open.member.chars().take(12).collect(),
+            open.choices.to_string(),
+        ]
+    };
+    let rows: Vec<_> = ps.requests.iter().map(row).collect();
+    if !rows.is_empty() {
+        println!();
+        table::print(&["REQUEST", "MODEL", "MEMBER", "CHOICES "], &rows);
+    }
+    Ok(())
+}

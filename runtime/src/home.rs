@@ -1,0 +1,166 @@
+//! Where a node keeps what is its own: its folder, its key, and the lock that makes it the only one there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use troop_actors::ids::NodeKey;
+use troop_actors::ports::Entropy;
+
+/// A node's folder. Everything below it is readable by its owner alone.
+#[derive(Clone, Debug)]
+pub struct Home {
+    folder: PathBuf,
+}
+
+/// The folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Neither `TROOP_HOME` nor a home directory is known.
+    #[error("there is no home directory; set TROOP_HOME to a folder of troop's own")]
+    Unknown,
+    /// Another node runs on it.
+    #[error("another node is running on {folder}")]
+    Taken {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The key is not one.
+    #[error("{path}: a key file is 32 bytes, this one has {bytes}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        bytes: usize,
+    },
+    /// The disk failed.
+    #[error("{path}: {error}")]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl Home {
+    /// `given`, or `$XDG_DATA_HOME/troop`, or `~/.local/share/troop`.
+    pub fn find(given: Option<PathBuf>) -> Result<Home, HomeError> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let folder = given
+            .or_else(|| Some(PathBuf::from(variable("XDG_DATA_HOME")?).join("troop")))
+            .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/share/troop")))
+            .ok_or(HomeError::Unknown)?;
+        // Children and other working directories must mean the same folder.
+        let folder = std::path::absolute(&folder).map_err(disk(&folder))?;
+        Ok(Home { folder })
+    }
+
+    /// Makes the folder if it is absent.
+    pub fn make(&self) -> Result<(), HomeError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let mut builder = fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(disk(&self.folder))
+    }
+
+    /// A path below the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the command line talks to the running node.
+    pub fn socket(&self) -> PathBuf {
+        self.path("ctl.sock")
+    }
+
+    /// Takes the folder for this process, until the lock is dropped.
+    pub fn lock(&self) -> Result<File, HomeError> {
+        let path = self.path("node.lock");
+        let file = File::create(&path).map_err(disk(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(HomeError::Taken {
+                folder: self.folder.clone(),
+            }),
+            Err(fs::TryLockError::Error(error)) => Err(disk(&path)(error)),
+        }
+    }
+
+    /// The node's key; made at the first start, and whole or absent even if that is cut short.
+    pub fn key(&self, entropy: &dyn Entropy) -> Result<NodeKey, HomeError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.path("node.key");
+        if !path.exists() {
+            let mut secret = [0; 32];
+            entropy.fill(&mut secret);
+            let half = self.path("node.key.new");
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&half)
+                .and_then(|mut file| file.write_all(&secret).and_then(|()| file.sync_all()))
+                .map_err(disk(&half))?;
+            fs::rename(&half, &path).map_err(disk(&path))?;
+        }
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|file| file.take(64).read_to_end(&mut bytes))
+            .map_err(disk(&path))?;
+        let secret = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| HomeError::Key {
+            path,
+            bytes: bytes.len(),
+        })?;
+        Ok(NodeKey::from_secret(secret))
+    }
+}
+
+fn disk(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
+    move |error| HomeError::Disk {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leaves::SystemEntropy;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_alone_and_a_home_has_one_node() {
+        let folder = std::env::temp_dir().join(format!("troop-home-{}", std::process::id()));
+        let home = Home::find(Some(folder.clone())).unwrap();
+        home.make().unwrap();
+
+        let first = home.key(&SystemEntropy).unwrap();
+        assert_eq!(home.key(&SystemEntropy).unwrap().node(), first.node());
+        let mode = fs::metadata(home.path("node.key"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let lock = home.lock().unwrap();
+        assert!(matches!(home.lock(), Err(HomeError::Taken { .. })));
+        drop(lock);
+        home.lock().unwrap();
+
+        fs::write(home.path("node.key"), b"short").unwrap();
+        assert!(matches!(
+            home.key(&SystemEntropy),
+            Err(HomeError::Key { bytes: 5, .. })
+        ));
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

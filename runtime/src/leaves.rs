@@ -1,0 +1,96 @@
+//! The leaf ports as the running program has them: the system's clock and dice, and engines as children.
+
+use crate::home::Home;
+use std::io;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::process::Command;
+use troop_actors::contract::Time;
+use troop_actors::engine_process::Engines;
+use troop_actors::ids::Passport;
+use troop_actors::ports::{Clock, Entropy};
+
+/// The wall clock at the start, and from then on the monotonic one.
+#[derive(Debug)]
+pub struct SystemClock {
+    wall_ms: u64,
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Starts counting.
+    #[allow(clippy::disallowed_methods)] // This is the leaf that reads the clocks.
+    pub fn start() -> SystemClock {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        SystemClock {
+            wall_ms: wall.as_millis() as u64,
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        Time(self.wall_ms + self.start.elapsed().as_millis() as u64)
+    }
+}
+
+/// The system's generator.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without it there are no keys and no seeds: going on would be worse than ending.
+        getrandom::fill(bytes).expect("the system has randomness");
+    }
+}
+
+/// Engines as children of this very program.
+#[derive(Debug)]
+pub struct ChildEngines {
+    program: PathBuf,
+    blobs: PathBuf,
+    threads: NonZero<usize>,
+    kv_bytes: Option<u64>,
+}
+
+impl ChildEngines {
+    /// Engines that find their models below `home`.
+    pub fn new(home: &Home, threads: NonZero<usize>, kv_bytes: Option<u64>) -> io::Result<Self> {
+        let program = std::env::current_exe()?;
+        Ok(ChildEngines {
+            program,
+            blobs: home.path("models/blobs"),
+            threads,
+            kv_bytes,
+        })
+    }
+}
+
+impl Engines for ChildEngines {
+    fn command(&self, model: Passport) -> io::Result<Command> {
+        let file = self.blobs.join(format!("sha256-{model}"));
+        if !file.exists() {
+            let message = format!("{} is not on this machine", file.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        let mut command = Command::new(&self.program);
+        command.arg("engine").arg("--model").arg(file);
+        command.arg("--threads").arg(self.threads.to_string());
+        if let Some(bytes) = self.kv_bytes {
+            command.arg("--kv-bytes").arg(bytes.to_string());
+        }
+        // A child knows nothing of its parent's surroundings: no keys, no homes, no proxies.
+        command.env_clear();
+        for kept in ["TROOP_LOG", "TROOP_FAULT"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        Ok(command)
+    }
+}

@@ -1,0 +1,211 @@
+//! The one table of what a node runs: each child, which roles have it, and how long it may take to stop.
+//!
+//! Children are started in this order and stopped in reverse: whoever is asked stands before whoever asks, and
+//! what owes the disk something goes last. A fallen child is started again by itself; the others go on,
+//! because every letter between them may be lost and is said again.
+
+use crate::supervisor::{Child, Start};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use troop_actors::doorkeeper::{Doorkeeper, DoorkeeperArgs};
+use troop_actors::engine_process::{EngineProcess, EngineProcessArgs, Engines, Served};
+use troop_actors::ids::{MemberId, NodeKey};
+use troop_actors::keyring::{Keyring, KeyringArgs};
+use troop_actors::ledger::{Ledger, LedgerArgs};
+use troop_actors::names;
+use troop_actors::outbox::{Outbox, OutboxArgs};
+use troop_actors::scheduler::{Scheduler, SchedulerArgs};
+use troop_actors::shell::Node;
+use troop_actors::ticket_issuer::{TicketIssuer, TicketIssuerArgs};
+use troop_gateway::gateway::{Gateway, GatewayArgs, GatewayMessage};
+
+/// What a node does for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// It keeps the queue, the books and the keys.
+    pub coordinator: bool,
+    /// It serves models.
+    pub worker: bool,
+}
+
+/// Everything the children of a node are made from, again and again.
+#[derive(Clone)]
+pub struct Roots {
+    /// The node they share.
+    pub node: Arc<Node>,
+    /// Its key.
+    pub key: NodeKey,
+    /// Whose it is.
+    pub owner: MemberId,
+    /// The folder of its stores.
+    pub folder: PathBuf,
+    /// How engines are started.
+    pub engines: Arc<dyn Engines>,
+    /// What is served from the start.
+    pub served: Vec<Served>,
+    /// The gateway's own.
+    pub gateway: GatewayArgs,
+    /// Where the present gateway is.
+    pub gateway_now: Arc<Mutex<Option<ActorRef<GatewayMessage>>>>,
+}
+
+/// The children of a node with these roles, in the order of their starting.
+pub fn children(roots: &Roots, roles: Roles) -> Vec<Child> {
+    let Roles {
+        coordinator,
+        worker,
+    } = roles;
+    let short = Duration::from_secs(2);
+    // An engine gets a moment to leave its step; the gateway has drained before it is stopped.
+    let long = Duration::from_secs(5);
+    let table: Vec<(&'static str, bool, Duration, Start)> = vec![
+        (names::LEDGER, coordinator, long, ledger(roots)),
+        (names::KEYRING, coordinator, long, keyring(roots)),
+        (names::OUTBOX, true, long, outbox(roots)),
+        (
+            names::TICKET_ISSUER,
+            coordinator,
+            short,
+            ticket_issuer(roots),
+        ),
+        (names::SCHEDULER, coordinator, short, scheduler(roots)),
+        (names::ENGINE_PROCESS, worker, long, engine_process(roots)),
+        (names::DOORKEEPER, worker, short, doorkeeper(roots)),
+        (names::GATEWAY, true, long, gateway(roots)),
+    ];
+    let here = table.into_iter().filter(|(_, here, _, _)| *here);
+    here.map(|(name, _, shutdown, start)| Child {
+        name,
+        start,
+        shutdown,
+    })
+    .collect()
+}
+
+/// Makes a start of how the arguments are made: every start gets fresh ones.
+fn start<A>(
+    roots: &Roots,
+    name: &'static str,
+    actor: fn() -> A,
+    args: impl Fn(&Roots) -> A::Arguments + Clone + Send + Sync + 'static,
+) -> Start
+where
+    A: Actor,
+{
+    let roots = roots.clone();
+    Box::new(move |parent: ActorCell| {
+        let (roots, args) = (roots.clone(), args.clone());
+        Box::pin(async move {
+            let name = names::actor(roots.node.wiring.me, name);
+            let args = args(&roots);
+            let (actor, _) = Actor::spawn_linked(Some(name), actor(), args, parent).await?;
+            Ok::<ActorCell, ActorProcessingErr>(actor.get_cell())
+        })
+    })
+}
+
+fn ledger(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::LEDGER,
+        || Ledger,
+        |roots| LedgerArgs {
+            node: roots.node.clone(),
+            path: roots.folder.join("ledger.redb"),
+        },
+    )
+}
+
+fn keyring(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::KEYRING,
+        || Keyring,
+        |roots| KeyringArgs {
+            node: roots.node.clone(),
+            path: roots.folder.join("keyring.redb"),
+        },
+    )
+}
+
+fn outbox(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::OUTBOX,
+        || Outbox,
+        |roots| OutboxArgs {
+            node: roots.node.clone(),
+            path: roots.folder.join("outbox.redb"),
+        },
+    )
+}
+
+fn ticket_issuer(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::TICKET_ISSUER,
+        || TicketIssuer,
+        |roots| TicketIssuerArgs {
+            node: roots.node.clone(),
+            key: roots.key.clone(),
+        },
+    )
+}
+
+fn scheduler(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::SCHEDULER,
+        || Scheduler,
+        |roots| SchedulerArgs {
+            node: roots.node.clone(),
+        },
+    )
+}
+
+fn engine_process(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::ENGINE_PROCESS,
+        || EngineProcess,
+        |roots| EngineProcessArgs {
+            node: roots.node.clone(),
+            key: roots.key.clone(),
+            owner: roots.owner,
+            engines: roots.engines.clone(),
+            served: roots.served.clone(),
+        },
+    )
+}
+
+fn doorkeeper(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::DOORKEEPER,
+        || Doorkeeper,
+        |roots| DoorkeeperArgs {
+            node: roots.node.clone(),
+        },
+    )
+}
+
+/// The gateway also says where it is, for whoever drains it.
+fn gateway(roots: &Roots) -> Start {
+    let roots = roots.clone();
+    Box::new(move |parent: ActorCell| {
+        let roots = roots.clone();
+        Box::pin(async move {
+            let name = names::actor(roots.node.wiring.me, names::GATEWAY);
+            let (actor, _) =
+                Actor::spawn_linked(Some(name), Gateway, roots.gateway, parent).await?;
+            let mut now = roots
+                .gateway_now
+                .lock()
+                .unwrap_or_else(|dead| dead.into_inner());
+            *now = Some(actor.clone());
+            Ok::<ActorCell, ActorProcessingErr>(actor.get_cell())
+        })
+    })
+}

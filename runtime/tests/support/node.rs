@@ -1,0 +1,323 @@
+//! A real `troop` process in a folder of its own, and a client that speaks just enough HTTP.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+#[path = "../../../kernels/tests/support/test_model.rs"]
+mod test_model;
+
+/// A folder that goes when the test is over.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    /// A new one, with the model in its store.
+    pub(crate) fn with_model() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("troop-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder for the node");
+        let folder = Folder(path);
+        let from = format!("file:{}", test_model::test_model().display());
+        let pulled = folder.troop(&["pull", "smollm2", "--from", &from]);
+        assert!(
+            pulled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&pulled.stderr)
+        );
+        folder
+    }
+
+    /// Runs a verb and waits for it.
+    pub(crate) fn troop(&self, args: &[&str]) -> Output {
+        let mut command = troop(&self.0);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .expect("troop runs")
+    }
+
+    /// Runs a verb with `--json`, which must succeed.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let output = self.troop(&[args, &["--json"]].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn troop(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_troop"));
+    command.env("TROOP_HOME", home);
+    command
+}
+
+/// A node that runs.
+pub(crate) struct Node {
+    pub(crate) process: Child,
+    pub(crate) address: String,
+}
+
+impl Node {
+    /// Starts one in `folder` and waits until it serves the model.
+    pub(crate) fn start(folder: &Folder) -> Node {
+        Node::start_with(folder, &[])
+    }
+
+    /// Starts one with more in its environment.
+    pub(crate) fn start_with(folder: &Folder, environment: &[(&str, &str)]) -> Node {
+        let _ = fs::remove_file(folder.0.join("node.json"));
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.0.join("log"))
+            .expect("a log");
+        let process = troop(&folder.0)
+            .args([
+                "node",
+                "--role",
+                "both",
+                "--listen",
+                "127.0.0.1:0",
+                "--grace",
+                "10",
+            ])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("troop node starts");
+        let mut node = Node {
+            process,
+            address: String::new(),
+        };
+        let note = folder.0.join("node.json");
+        until("the node says where it listens", || {
+            let facts = fs::read_to_string(&note).ok()?;
+            let facts: Value = serde_json::from_str(&facts).ok()?;
+            node.address = facts["listen"].as_str()?.to_owned();
+            Some(())
+        });
+        node.wait_ready();
+        node
+    }
+
+    /// Waits until the model is served.
+    pub(crate) fn wait_ready(&self) {
+        until("the node is ready", || {
+            let response = self.try_get("/v1/models/smollm2")?;
+            (response.status == 200).then_some(())
+        });
+    }
+
+    pub(crate) fn try_get(&self, path: &str) -> Option<Response> {
+        Request::new("GET", path, "", None)
+            .send(&self.address)
+            .ok()?
+            .whole()
+            .ok()
+    }
+
+    /// One chat without streaming; the error is that of a connection that broke.
+    pub(crate) fn chat(&self, key: Option<&str>, options: Value) -> std::io::Result<Response> {
+        Request::new("POST", CHAT, &chat_body(options), key)
+            .send(&self.address)?
+            .whole()
+    }
+
+    /// One chat as a stream.
+    pub(crate) fn stream(&self, key: Option<&str>, mut options: Value) -> std::io::Result<Stream> {
+        options["stream"] = true.into();
+        Request::new("POST", CHAT, &chat_body(options), key).send(&self.address)
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub(crate) fn kill(mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const CHAT: &str = "/v1/chat/completions";
+
+fn chat_body(mut options: Value) -> String {
+    if options.get("messages").is_none() {
+        options["messages"] = json!([{ "role": "user", "content": "Count to twenty in words." }]);
+    }
+    options["model"] = "smollm2".into();
+    options.to_string()
+}
+
+struct Request(String);
+
+impl Request {
+    fn new(method: &str, path: &str, body: &str, key: Option<&str>) -> Request {
+        let key = key
+            .map(|key| format!("authorization: Bearer {key}\r\n"))
+            .unwrap_or_default();
+        let length = body.len();
+        Request(format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{key}\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    fn send(&self, address: &str) -> std::io::Result<Stream> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(180)))?;
+        socket.write_all(self.0.as_bytes())?;
+        let mut from = BufReader::new(socket);
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| std::io::Error::other("no status line"))?;
+        let mut headers = Vec::new();
+        loop {
+            line.clear();
+            from.read_line(&mut line)?;
+            match line.trim_end().split_once(": ") {
+                Some((name, value)) => headers.push((name.to_lowercase(), value.to_owned())),
+                None => break,
+            }
+        }
+        Ok(Stream {
+            status,
+            headers,
+            from,
+        })
+    }
+}
+
+/// An answer as it comes. Dropping it hangs up.
+pub(crate) struct Stream {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    from: BufReader<TcpStream>,
+}
+
+impl Stream {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| &value[..])
+    }
+
+    /// The next event of a stream: an object, or nothing at its end. Comments and chunk sizes are skipped.
+    pub(crate) fn event(&mut self) -> std::io::Result<Option<Value>> {
+        loop {
+            let mut line = String::new();
+            if self.from.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            match line.trim_end().strip_prefix("data: ") {
+                Some("[DONE]") => return Ok(None),
+                Some(event) => return serde_json::from_str(event).map(Some).map_err(Into::into),
+                None => {}
+            }
+        }
+    }
+
+    /// All that is left: the text of choice 0, and the error if there was one.
+    pub(crate) fn rest(&mut self) -> std::io::Result<(String, Option<Value>)> {
+        let mut text = String::new();
+        while let Some(event) = self.event()? {
+            if let Some(error) = event.get("error") {
+                return Ok((text, Some(error.clone())));
+            }
+            text.push_str(
+                event["choices"][0]["delta"]["content"]
+                    .as_str()
+                    .unwrap_or_default(),
+            );
+        }
+        Ok((text, None))
+    }
+
+    fn whole(mut self) -> std::io::Result<Response> {
+        let mut body = Vec::new();
+        self.from.read_to_end(&mut body)?;
+        let chunked = self.header("transfer-encoding").is_some();
+        let body = if chunked { unchunk(&body) } else { body };
+        let json = serde_json::from_slice(&body).unwrap_or_default();
+        Ok(Response {
+            status: self.status,
+            headers: self.headers,
+            json,
+        })
+    }
+}
+
+fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") {
+        let size = std::str::from_utf8(&bytes[..end]).ok();
+        let size = size
+            .and_then(|size| usize::from_str_radix(size, 16).ok())
+            .unwrap_or(0);
+        let start = end + 2;
+        if size == 0 || bytes.len() < start + size + 2 {
+            break;
+        }
+        whole.extend(&bytes[start..start + size]);
+        bytes = &bytes[start + size + 2..];
+    }
+    whole
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) json: Value,
+}
+
+/// Waits for something to come about, at most two minutes.
+#[allow(clippy::disallowed_methods)] // Real processes are waited for in real time.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "not within two minutes: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
