@@ -76,6 +76,12 @@ pub struct Queue {
     pub running: u64,
     /// Workers that report.
     pub workers: u64,
+    /// Tickets ordered since the scheduler started.
+    pub granted: u64,
+    /// Requests told Busy since then.
+    pub busy: u64,
+    /// Requests refused for another reason since then.
+    pub refused: u64,
 }
 
 /// What runs now.

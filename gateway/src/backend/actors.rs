@@ -6,13 +6,15 @@ use crate::problem::Problem;
 use crate::text::{nearest, plain, shown};
 use hyper::StatusCode;
 use ractor::ActorCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use troop_actors::engine_process::{EngineProcessHandle, EngineState};
-use troop_actors::ids::{MemberId, NodeKey, digest};
+use troop_actors::ids::{MemberId, NodeKey, Passport, digest};
 use troop_actors::keyring::{KeyError, KeyringHandle};
 use troop_actors::ledger::{Account, LedgerHandle};
 use troop_actors::model_store::{Store, StoreError};
 use troop_actors::price::CREDIT;
+use troop_actors::scheduler::SchedulerHandle;
 use troop_actors::session::protocol::Order;
 use troop_actors::session::{self, Deliveries, OpenError};
 use troop_actors::shell::Node;
@@ -59,6 +61,10 @@ impl Actors {
 
     fn engine_process(&self) -> EngineProcessHandle {
         EngineProcessHandle::new(self.node.clone())
+    }
+
+    fn scheduler(&self) -> SchedulerHandle {
+        SchedulerHandle::new(self.node.clone())
     }
 
     /// Gives a new member its first credits. The grant's id follows from the member's, so it is made once
@@ -152,20 +158,23 @@ impl Backend for Actors {
 
     fn models(&self) -> Later<'_, Result<Vec<Model>, Problem>> {
         Box::pin(async move {
-            let status = self.engine_process().status().await;
-            let status = status.map_err(|_| Problem::unavailable("keeper of engines"))?;
-            Ok(status
-                .into_iter()
-                .filter_map(|engine| match engine.state {
-                    EngineState::Ready(facts) => Some(Model {
-                        name: engine.name,
-                        passport: engine.model,
-                        context: facts.context,
-                        created_seconds: 0,
-                    }),
-                    _ => None,
-                })
-                .collect())
+            let catalog = self.scheduler().catalog().await;
+            let catalog = catalog.map_err(|_| Problem::unavailable("scheduler"))?;
+            // Several workers may serve one model; the shortest context among them is what can be promised.
+            let mut models: BTreeMap<(String, Passport), Model> = BTreeMap::new();
+            for (_, report) in catalog {
+                let model = Model {
+                    name: report.name,
+                    passport: report.model,
+                    context: report.context,
+                    created_seconds: report.created_seconds,
+                };
+                models
+                    .entry((model.name.clone(), model.passport))
+                    .and_modify(|known| known.context = known.context.min(model.context))
+                    .or_insert(model);
+            }
+            Ok(models.into_values().collect())
         })
     }
 
@@ -189,6 +198,7 @@ impl Backend for Actors {
             if self.coordinator() {
                 checks.push(answers("ledger", self.ledger().open_holds().await.is_ok()));
                 checks.push(answers("keyring", self.keyring().list().await.is_ok()));
+                checks.push(answers("scheduler", self.scheduler().stats().await.is_ok()));
             }
             if self.worker {
                 checks.push(self.check_engines().await);
@@ -247,7 +257,18 @@ impl Backend for Actors {
     }
 
     fn queue(&self) -> Later<'_, Result<control::Queue, Problem>> {
-        Box::pin(async move { Err(Problem::unavailable("scheduler")) })
+        Box::pin(async move {
+            let stats = self.scheduler().stats().await;
+            let stats = stats.map_err(|_| Problem::unavailable("scheduler"))?;
+            Ok(control::Queue {
+                waiting: stats.waiting,
+                running: stats.running,
+                workers: stats.workers,
+                granted: stats.counts.granted,
+                busy: stats.counts.busy,
+                refused: stats.counts.refused,
+            })
+        })
     }
 
     fn account<'a>(
