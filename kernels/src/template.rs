@@ -15,8 +15,9 @@
 //! trimmed, strings have Python's methods, `tojson` writes what `json.dumps` writes, and there are
 //! `raise_exception` and, where the caller says what time it is, `strftime_now`.
 //!
-//! What is not bounded here is the memory of a template that doubles a string in a loop; the engine's
-//! process limits bound that.
+//! What is not bounded here: the memory of a template that doubles a string in a loop, and, in a
+//! conversation of some hundred messages, the depth of lists it puts into one another. Both end the
+//! process that renders, which is the engine's, under its limits.
 
 mod json;
 mod mark;
@@ -254,7 +255,12 @@ impl Template {
             context.push(("strftime_now", Value::from_function(tell)));
         }
         let context = Value::from_pairs(context);
-        let template = self.environment.get_template(NAME).map_err(refused)?;
+        let fuel = FUEL.saturating_add(FUEL_PER_MESSAGE.saturating_mul(messages.len() as u64));
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+        let template = environment
+            .get_template(NAME)
+            .map_err(|error| refused(error, fuel))?;
         let mut output = Limited {
             bytes: Vec::new(),
             full: false,
@@ -267,7 +273,7 @@ impl Template {
                 limit,
             });
         }
-        result.map_err(refused)?;
+        result.map_err(|error| refused(error, fuel))?;
         String::from_utf8(output.bytes).map_err(|error| TemplateError::Refused {
             why: error.to_string(),
         })
@@ -361,7 +367,6 @@ fn environment(source: &str) -> Result<Environment<'static>, TemplateError> {
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
     environment.set_syntax(syntax.build().map_err(invalid)?);
-    environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_MAX);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -409,11 +414,11 @@ fn without_generation_tags(source: &str) -> String {
     kept
 }
 
-fn refused(error: minijinja::Error) -> TemplateError {
+fn refused(error: minijinja::Error, fuel: u64) -> TemplateError {
     match error.kind() {
         ErrorKind::OutOfFuel => TemplateError::TooMuch {
             what: "steps",
-            limit: FUEL,
+            limit: fuel,
         },
         _ => {
             // The detail is what `raise_exception` was given; it may quote messages, so it is cut short.
@@ -450,9 +455,11 @@ impl io::Write for Limited {
 
 const NAME: &str = "chat";
 /// As much as the tokenizer takes.
-const RENDERED_BYTES_MAX: usize = 8 << 20;
-/// A message takes some 50 steps, a conversation has at most 2,048 of them.
-const FUEL: u64 = 400_000;
+const RENDERED_BYTES_MAX: usize = 4 << 20;
+/// Steps of a template: real ones take some hundred, and 25 to 400 for each message. So few that lists put
+/// into one another for as long as they last are not too deep to be walked.
+const FUEL: u64 = 20_000;
+const FUEL_PER_MESSAGE: u64 = 1_000;
 /// Macros of templates nest two or three deep.
 const RECURSION_MAX: usize = 60;
 const ROLES: [&str; 7] = [

@@ -10,11 +10,15 @@
 //!
 //! Back from ids the unit is bytes: one token may hold half a character.
 //!
-//! This file refuses vocabularies whose kind it cannot vouch for, texts above 8 MiB, and to let plain
+//! This file refuses vocabularies whose kind it cannot vouch for, texts above 4 MiB, and to let plain
 //! text become a control token by any path.
 
+mod letters;
+mod lookup;
+mod merges;
 mod pieces;
 mod specials;
+mod split;
 mod words;
 
 use std::ops::Range;
@@ -28,23 +32,15 @@ use words::Words;
 
 /// A model's vocabulary and the way it cuts text into it.
 pub struct Tokenizer {
-    words: Box<dyn Words>,
+    words: Words,
     specials: Table,
     pieces: Pieces,
-    /// Of a byte-level vocabulary.
-    lossless: Option<Lossless>,
+    /// Of a byte-level vocabulary: the bytes it has no token for. They are left out, as in llama.cpp.
+    missing: Option<Box<[bool; 256]>>,
     bos: Option<u32>,
     eos: Option<u32>,
     add_bos: bool,
     add_eos: bool,
-}
-
-/// What makes the check possible that a byte-level vocabulary lost nothing.
-struct Lossless {
-    /// Bytes the vocabulary has no token for. They are left out, as llama.cpp leaves them out.
-    missing: Box<[bool; 256]>,
-    /// What `words` gives for such a byte.
-    unknown: u32,
 }
 
 /// What becomes of the text of a control token, such as `<|im_start|>`.
@@ -105,20 +101,16 @@ pub enum TokenizerError {
 }
 
 impl Tokenizer {
-    /// Loads the vocabulary of a linted file; `bytes` are those `gguf` was parsed from.
-    pub fn load(gguf: &Gguf<'_>, bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
+    /// Loads the vocabulary of a linted file.
+    pub fn load(gguf: &Gguf<'_>) -> Result<Tokenizer, TokenizerError> {
         let pieces = Pieces::load(gguf)?;
         let specials = Table::load(gguf)?;
         let count = pieces.count();
         let id = |key: &str| gguf.u32(key).ok().filter(|id| *id < count);
         let spm = words::is_spm(gguf)?;
-        let lossless = (!spm).then(|| Lossless {
-            missing: pieces.missing_bytes(),
-            unknown: id("tokenizer.ggml.unknown_token_id").unwrap_or(0),
-        });
         Ok(Tokenizer {
-            lossless,
-            words: words::load(gguf, bytes)?,
+            words: Words::load(gguf, &pieces, |id| specials.plain(id))?,
+            missing: (!spm).then(|| pieces.missing_bytes()),
             specials,
             pieces,
             bos: id("tokenizer.ggml.bos_token_id"),
@@ -251,36 +243,15 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// Encodes text without special tokens. Should the vocabulary's merges build a control token out of
-    /// it all the same, its characters are encoded one by one instead.
+    /// Encodes text without special tokens, and makes sure that nothing of it was lost.
     fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
         if text.is_empty() {
             return Ok(());
         }
         let from = ids.len();
-        let lossy = self.lossless.as_ref().filter(|kept| kept.loses(text));
-        for id in self.words.encode(text)? {
-            if lossy.is_some_and(|kept| kept.unknown == id) {
-                continue;
-            }
-            if !self.specials.control(id) {
-                ids.push(id);
-                continue;
-            }
-            let name = String::from_utf8_lossy(self.pieces.bytes(id));
-            for character in name.chars() {
-                let alone = self.words.encode(character.encode_utf8(&mut [0; 4]))?;
-                if alone.iter().any(|id| self.specials.control(*id)) {
-                    let why = format!("{character:?} alone is a control token");
-                    return Err(TokenizerError::Unencodable { why });
-                }
-                ids.extend(alone);
-            }
-        }
-        if let Some(kept) = &self.lossless {
-            let written = text
-                .bytes()
-                .filter(|byte| !kept.missing[usize::from(*byte)]);
+        self.words.encode(&self.pieces, text, ids)?;
+        if let Some(missing) = &self.missing {
+            let written = text.bytes().filter(|byte| !missing[usize::from(*byte)]);
             let read = ids[from..]
                 .iter()
                 .flat_map(|id| self.pieces.bytes(*id))
@@ -294,12 +265,6 @@ impl Tokenizer {
     }
 }
 
-impl Lossless {
-    fn loses(&self, text: &str) -> bool {
-        text.bytes().any(|byte| self.missing[usize::from(byte)])
-    }
-}
-
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -309,5 +274,5 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
-/// As much as a request body may hold.
-const TEXT_BYTES_MAX: usize = 8 << 20;
+/// Some ten times what the longest contexts in use hold. The worst text takes 40 bytes of memory per byte.
+const TEXT_BYTES_MAX: usize = 4 << 20;

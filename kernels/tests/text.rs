@@ -11,7 +11,7 @@ use troop_kernels::tokenizer::{Origin, Segment, Specials, Tokenizer};
 fn token_ids_are_those_of_llama_cpp_in_every_mode() {
     let (file, golden) = (support::model(), support::golden());
     let gguf = Gguf::parse(&file).unwrap();
-    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
 
     for prompt in &golden.prompts {
         let modes = [
@@ -43,7 +43,7 @@ fn token_ids_are_those_of_llama_cpp_in_every_mode() {
 fn control_tokens_of_a_user_stay_text_and_borders_still_merge() {
     let file = support::model();
     let gguf = Gguf::parse(&file).unwrap();
-    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
     let run = |text: &str, from| Segment {
         text: text.into(),
         from,
@@ -76,7 +76,7 @@ fn control_tokens_of_a_user_stay_text_and_borders_still_merge() {
 fn all_text_survives_but_for_six_bytes_the_vocabulary_does_not_have() {
     let file = support::model();
     let gguf = Gguf::parse(&file).unwrap();
-    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
     let mut lost = Vec::new();
     for number in (0..0x3000).chain(0x1f000..0x1fb00) {
         let Some(character) = char::from_u32(number) else {
@@ -110,13 +110,52 @@ fn all_text_survives_but_for_six_bytes_the_vocabulary_does_not_have() {
     assert_eq!(bytes, b"ab<|endoftext|>");
 }
 
+/// A tokenizer used before took minutes for a megabyte of one letter.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the time is what is tested")]
+fn no_text_takes_long() {
+    let file = support::model();
+    let tokenizer = Tokenizer::load(&Gguf::parse(&file).unwrap()).unwrap();
+    let texts = [
+        "a",
+        " ",
+        "\n",
+        " x",
+        "国",
+        "<",
+        "1",
+        "!?",
+        "\u{301}",
+        "\0",
+        "<|im_end|>",
+        "'ll",
+        "ab ",
+    ];
+    for text in texts {
+        let text = text.repeat((1 << 18) / text.len()) + "x";
+        let started = std::time::Instant::now();
+        for specials in [Specials::Text, Specials::Parse] {
+            tokenizer.encode(&text, specials, false).unwrap();
+        }
+        // Measured alone: below 0.1 s each. Machines that run tests are shared.
+        assert!(started.elapsed().as_secs() < 10, "{:?}", &text[..20]);
+    }
+    let long = tokenizer
+        .encode(&"x".repeat((4 << 20) + 1), Specials::Text, false)
+        .unwrap_err();
+    assert_eq!(
+        long.to_string(),
+        "text: 4194305 bytes is above the limit of 4194304"
+    );
+}
+
 #[test]
 fn the_vocabulary_says_what_ends_a_text() {
     let file = support::model();
     let gguf = Gguf::parse(&file).unwrap();
     #[allow(clippy::disallowed_methods, reason = "the time is only reported")]
     let started = std::time::Instant::now();
-    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
     eprintln!("tokenizer loaded in {:?}", started.elapsed());
 
     assert_eq!(tokenizer.vocabulary(), 49152);
@@ -133,7 +172,7 @@ fn the_vocabulary_says_what_ends_a_text() {
 fn conversations_render_and_encode_as_in_llama_cpp() {
     let (file, golden) = (support::model(), support::golden());
     let gguf = Gguf::parse(&file).unwrap();
-    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
     let template = Template::load(&gguf, &tokenizer).unwrap();
     assert_eq!(template.source(), golden.chat_template);
     assert!(template.is_known());
@@ -175,7 +214,7 @@ fn conversations_render_and_encode_as_in_llama_cpp() {
 fn the_overhead_of_the_template_bounds_what_it_adds() {
     let (file, golden) = (support::model(), support::golden());
     let gguf = Gguf::parse(&file).unwrap();
-    let tokenizer = Tokenizer::load(&gguf, &file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
     let overhead = Template::load(&gguf, &tokenizer).unwrap().overhead();
 
     assert!(

@@ -43,7 +43,7 @@ pub fn load(
     means: Means,
 ) -> Result<(NativeForward, NativeWords, EngineFacts), String> {
     let gguf = Gguf::parse(file).map_err(|error| error.to_string())?;
-    let tokenizer = Tokenizer::load(&gguf, file).map_err(|error| error.to_string())?;
+    let tokenizer = Tokenizer::load(&gguf).map_err(|error| error.to_string())?;
     let template = match Template::load(&gguf, &tokenizer) {
         Ok(template) => Some(template),
         // A base model completes text; a conversation is refused when one comes.

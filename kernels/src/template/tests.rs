@@ -174,6 +174,8 @@ fn hostile_templates_end_with_an_error() {
         "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
         "{{ messages.__class__.__mro__[1].__subclasses__() }}",
         "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
+        "{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}",
+        "{% set ns = namespace(x=[]) %}{% for i in range(1500) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}",
         "{% include '/etc/passwd' %}",
         "{% import 'os' as os %}",
         "{{ raise_exception('no system role') }}",

@@ -15,7 +15,6 @@ impl Pieces {
         let tokens = gguf.strings("tokenizer.ggml.tokens")?;
         let spm = words::is_spm(gguf)?;
         let mut types = super::specials::types(gguf)?;
-        let decoder = byte_level();
         let mut pieces = Pieces {
             bytes: Vec::new(),
             ends: Vec::with_capacity(tokens.len()),
@@ -37,14 +36,7 @@ impl Pieces {
                         }
                     }
                 },
-                () => {
-                    for character in token.chars() {
-                        match decoder.get(character as usize).copied().flatten() {
-                            Some(byte) => pieces.bytes.push(byte),
-                            None => push(&mut pieces.bytes, character),
-                        }
-                    }
-                }
+                () => decode_byte_level(token, &mut pieces.bytes),
             }
             // The header is below 20 MiB and no token is longer here than there.
             pieces.ends.push(pieces.bytes.len() as u32);
@@ -77,12 +69,24 @@ impl Pieces {
     }
 }
 
+/// Appends the bytes that a byte-level vocabulary spells so. Characters it does not use are themselves.
+pub(super) fn decode_byte_level(spelt: &str, bytes: &mut Vec<u8>) {
+    for character in spelt.chars() {
+        match BYTE_LEVEL.get(character as usize).copied().flatten() {
+            Some(byte) => bytes.push(byte),
+            None => push(bytes, character),
+        }
+    }
+}
+
+static BYTE_LEVEL: [Option<u8>; 512] = byte_level();
+
 fn push(bytes: &mut Vec<u8>, character: char) {
     bytes.extend(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 /// A byte written as `<0x0A>`.
-fn hexadecimal(token: &str) -> Option<u8> {
+pub(super) fn hexadecimal(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     let plain = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     if plain {
@@ -94,16 +98,18 @@ fn hexadecimal(token: &str) -> Option<u8> {
 
 /// The byte each character stands for in a byte-level vocabulary: printable characters of Latin-1 for
 /// themselves, and 256, 257, … for the other bytes in order.
-fn byte_level() -> [Option<u8>; 512] {
+const fn byte_level() -> [Option<u8>; 512] {
     let mut table = [None; 512];
     let mut next = 256;
-    for byte in 0..=255_u8 {
-        if matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff) {
-            table[byte as usize] = Some(byte);
+    let mut byte = 0;
+    while byte < 256 {
+        if matches!(byte as u8, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff) {
+            table[byte] = Some(byte as u8);
         } else {
-            table[next] = Some(byte);
+            table[next] = Some(byte as u8);
             next += 1;
         }
+        byte += 1;
     }
     table
 }

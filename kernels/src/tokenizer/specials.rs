@@ -12,6 +12,9 @@ use crate::gguf::{Gguf, GgufError};
 pub(super) struct Specials {
     /// Whether a token is a control token, by id.
     control: Vec<bool>,
+    /// Whether plain text may become a token, by id: not control tokens, and not tokens for single bytes,
+    /// which only stand in where there is no other.
+    plain: Vec<bool>,
     ends: Vec<u32>,
     /// Tokens to look for, by their first byte.
     by_first: BTreeMap<u8, Vec<Candidate>>,
@@ -52,6 +55,7 @@ impl Specials {
         let mut types = types(gguf)?;
         let mut specials = Specials {
             control: vec![false; count],
+            plain: vec![false; count],
             ends: Vec::new(),
             by_first: BTreeMap::new(),
         };
@@ -59,6 +63,7 @@ impl Specials {
             let kind = types.next().unwrap_or(NORMAL);
             let control = matches!(kind, CONTROL | UNKNOWN);
             specials.control[id as usize] = kind == CONTROL;
+            specials.plain[id as usize] = !control && kind != BYTE;
             if kind == CONTROL && ENDS.contains(&text) {
                 specials.ends.push(id);
             }
@@ -79,6 +84,7 @@ impl Specials {
                 specials.ends.push(id);
                 // Whatever its type says: a token that ends the text is not part of it.
                 specials.control[id as usize] = true;
+                specials.plain[id as usize] = false;
             }
         }
         specials.ends.sort_unstable();
@@ -88,6 +94,11 @@ impl Specials {
 
     pub(super) fn control(&self, id: u32) -> bool {
         self.control.get(id as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether plain text may become this token.
+    pub(super) fn plain(&self, id: u32) -> bool {
+        self.plain.get(id as usize).copied().unwrap_or(false)
     }
 
     pub(super) fn control_texts(&self) -> impl Iterator<Item = &str> {
@@ -154,6 +165,7 @@ pub(super) const NORMAL: i32 = 1;
 const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
+const BYTE: i32 = 6;
 
 /// Control tokens that end a turn in some family of models, though its files name only one of them.
 const ENDS: [&str; 10] = [
@@ -180,6 +192,7 @@ mod tests {
     fn specials(tokens: &[(&str, bool)]) -> Specials {
         let mut specials = Specials {
             control: tokens.iter().map(|token| token.1).collect(),
+            plain: Vec::new(),
             ends: Vec::new(),
             by_first: BTreeMap::new(),
         };
