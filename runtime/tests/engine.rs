@@ -1,0 +1,297 @@
+//! `troop engine` as its node meets it: a real child, a real model, frames on its pipes.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use troop_actors::engine::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
+use troop_actors::engine::pipe::{self, Kind};
+use troop_actors::generate::{
+    Event, Failure, Finish, Generate, Prompt, Resume, ResumeChoice, Sampling, Work,
+};
+use troop_actors::ids::{AttemptId, Passport};
+
+/// A running engine. Dropping it ends it.
+struct Engine {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    facts: EngineFacts,
+}
+
+fn command(model: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_troop"));
+    command.args(["engine", "--model", model]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+fn model() -> String {
+    std::env::var("TROOP_TEST_MODEL").unwrap_or_else(|_| {
+        panic!("TROOP_TEST_MODEL names no model file; `just test-model` fetches one and prints it")
+    })
+}
+
+impl Engine {
+    fn start(arguments: &[&str]) -> Engine {
+        let mut child = command(&model())
+            .args(arguments)
+            .spawn()
+            .expect("troop starts");
+        let input = child.stdin.take();
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let first = pipe::read(&mut output, Kind::FromEngine).expect("a frame");
+        let Some(FromEngine::Ready(facts)) = first else {
+            panic!("not ready: {first:?}");
+        };
+        Engine {
+            child,
+            input,
+            output,
+            facts,
+        }
+    }
+
+    fn say(&mut self, frame: &ToEngine) {
+        let input = self.input.as_mut().expect("a pipe");
+        pipe::write(input, Kind::ToEngine, frame).expect("it reads");
+        input.flush().expect("it reads");
+    }
+
+    fn begin(&mut self, number: u8, generate: &Generate, resume: Option<Resume>) {
+        let attempt = AttemptId([number; 16]);
+        let work = Box::new(Work {
+            generate: generate.clone(),
+            resume,
+        });
+        self.say(&ToEngine::Start { attempt, work });
+    }
+
+    fn hear(&mut self) -> FromEngine {
+        let frame = pipe::read(&mut self.output, Kind::FromEngine).expect("a frame");
+        frame.expect("it is still there")
+    }
+
+    /// Everything the open attempts say until `count` of them are closed, by attempt.
+    fn finish(&mut self, count: usize) -> BTreeMap<u8, Story> {
+        let mut stories: BTreeMap<u8, Story> = BTreeMap::new();
+        let mut closed = 0;
+        while closed < count {
+            match self.hear() {
+                FromEngine::Event { attempt, event } => {
+                    let story = stories.entry(attempt.0[0]).or_default();
+                    match event {
+                        Event::Started { prompt } => story.prompt = prompt,
+                        Event::Progress { .. } => {}
+                        Event::Token { id, bytes, .. } => {
+                            story.ids.push(id);
+                            story.text.extend(bytes);
+                        }
+                        Event::Ended { finish, .. } => story.finish = Some(finish),
+                    }
+                }
+                FromEngine::Closed {
+                    attempt, failure, ..
+                } => {
+                    closed += 1;
+                    stories.entry(attempt.0[0]).or_default().failure = failure;
+                }
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+        stories
+    }
+
+    fn stats(&mut self) -> EngineStats {
+        self.say(&ToEngine::Probe { number: 9 });
+        loop {
+            if let FromEngine::Alive { number: 9, stats } = self.hear() {
+                return stats;
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Story {
+    prompt: Vec<u32>,
+    ids: Vec<u32>,
+    text: Vec<u8>,
+    finish: Option<Finish>,
+    failure: Option<Failure>,
+}
+
+fn generate(text: &str, seed: Option<u64>, tokens_max: u32) -> Generate {
+    Generate {
+        model: Passport([0; 32]),
+        prompt: Prompt::Text(text.into()),
+        sampling: Sampling {
+            temperature: if seed.is_some() { 1.0 } else { 0.0 },
+            seed: seed.unwrap_or_default(),
+            ..Sampling::default()
+        },
+        choices: 1,
+        tokens_max,
+        stop: Vec::new(),
+        ignore_end: true,
+        now_seconds: 0,
+    }
+}
+
+#[test]
+fn a_real_model_says_what_the_golden_run_said_and_ends_with_its_pipe() {
+    let mut engine = Engine::start(&[]);
+    assert_eq!(engine.facts.context, 8192);
+    engine.begin(1, &generate("The capital of France is", None, 5), None);
+    let story = engine.finish(1).remove(&1).expect("it was heard");
+    // As llama.cpp's tokens and as those of its f32 run, which part only later.
+    assert_eq!(story.prompt, [504, 3575, 282, 4649, 314]);
+    assert_eq!(story.ids, [7042, 30, 198, 198, 504]);
+    assert_eq!(String::from_utf8_lossy(&story.text), " Paris.\n\nThe");
+    assert_eq!(story.finish, Some(Finish::Length));
+    let stats = engine.stats();
+    assert_eq!((stats.running, stats.pages_free), (0, engine.facts.pages));
+    engine.input = None;
+    assert!(engine.child.wait().expect("it ends").success());
+}
+
+#[test]
+fn sixteen_strangers_in_a_batch_change_nothing_and_neither_does_being_taken_up() {
+    let mut engine = Engine::start(&[]);
+    let texts = [
+        "Once upon a time",
+        "The sea is",
+        "fn main() {",
+        "1, 2, 3, 4, 5, 6, 7, 8, 9,",
+    ];
+    let request = |n: u8| {
+        generate(
+            &texts[usize::from(n) % 4].repeat(1 + usize::from(n)),
+            Some(n.into()),
+            16,
+        )
+    };
+    for n in 0..16 {
+        engine.begin(n, &request(n), None);
+    }
+    let together = engine.finish(16);
+    for n in [0, 3, 7, 10, 15] {
+        engine.begin(n, &request(n), None);
+        let alone = engine.finish(1);
+        assert_eq!(alone[&n], together[&n], "attempt {n}");
+    }
+    let whole = &together[&7];
+    let resume = Resume {
+        prompt: whole.prompt.clone(),
+        choices: vec![ResumeChoice {
+            ids: whole.ids[..9].to_vec(),
+            finish: None,
+        }],
+    };
+    // Another process, as on another worker, with fewer pages than the first.
+    let mut other = Engine::start(&[
+        "--kv-bytes",
+        "50000000",
+        "--threads",
+        "1",
+        "--sequences",
+        "2",
+    ]);
+    other.begin(7, &request(7), Some(resume));
+    assert_eq!(other.finish(1)[&7].ids, whole.ids[9..]);
+}
+
+#[test]
+fn a_cancel_is_heard_within_one_step_and_frees_every_page() {
+    let mut engine = Engine::start(&[]);
+    let mut request = generate("Once upon a time", Some(1), 4000);
+    request.choices = 4;
+    engine.begin(1, &request, None);
+    engine.begin(2, &generate(&"word ".repeat(3000), Some(1), 4000), None);
+    for _ in 0..20 {
+        engine.hear();
+    }
+    for number in [1, 2] {
+        let attempt = AttemptId([number; 16]);
+        engine.say(&ToEngine::Cancel { attempt });
+    }
+    let stories = engine.finish(2);
+    assert!(
+        stories
+            .values()
+            .all(|story| story.failure == Some(Failure::Cancelled))
+    );
+    let stats = engine.stats();
+    assert_eq!((stats.running, stats.waiting, stats.cancelled), (0, 0, 2));
+    assert_eq!(stats.pages_free, engine.facts.pages);
+    assert!(stats.steps_after_cancel_max <= 1, "{stats:?}");
+}
+
+#[test]
+fn a_hostile_file_is_unfit_and_the_field_is_named() {
+    let cases: [(&str, &[u8], &str); 3] = [
+        ("magic", b"GGML\x03\0\0\0", "magic"),
+        (
+            "count",
+            b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\x7f\0\0\0\0\0\0\0\0",
+            "tensor count",
+        ),
+        (
+            "empty",
+            b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            "tokenizer.ggml.tokens",
+        ),
+    ];
+    for (name, bytes, field) in cases {
+        let path = std::env::temp_dir().join(format!("troop-{}-{name}.gguf", std::process::id()));
+        std::fs::write(&path, bytes).expect("a temporary file");
+        let output = command(&path.to_string_lossy())
+            .output()
+            .expect("troop starts");
+        std::fs::remove_file(&path).expect("it is ours");
+        let said = pipe::read(&mut &output.stdout[..], Kind::FromEngine).expect("a frame");
+        match said {
+            Some(FromEngine::Unfit { message }) => assert!(message.contains(field), "{message}"),
+            other => panic!("{name}: {other:?}"),
+        }
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_running_engine_holds_its_pipes_and_nothing_else() {
+    let engine = Engine::start(&[]);
+    let process = format!("/proc/{}", engine.child.id());
+    let status = std::fs::read_to_string(format!("{process}/status")).expect("it runs");
+    let has = |line: &str| status.lines().any(|found| found == line);
+    assert!(has("Seccomp:\t2") && has("NoNewPrivs:\t1"), "{status}");
+    // Only root may look at the descriptors of a process that refuses to be dumped.
+    if let Ok(open) = std::fs::read_dir(format!("{process}/fd")) {
+        for entry in open {
+            let entry = entry.expect("it runs").path();
+            let target = std::fs::read_link(&entry).expect("it runs");
+            let name = entry
+                .file_name()
+                .expect("a number")
+                .to_string_lossy()
+                .into_owned();
+            let target = target.to_string_lossy();
+            assert!(
+                name == "2" || target.starts_with("pipe:"),
+                "{name}: {target}"
+            );
+        }
+    }
+    let maps = std::fs::read_to_string(format!("{process}/maps")).unwrap_or_default();
+    assert!(
+        !maps.contains(".gguf"),
+        "the file is let go once its weights are packed"
+    );
+}
