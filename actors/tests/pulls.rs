@@ -1,5 +1,8 @@
 //! Pulls that go wrong: killed, raced, lied to. What is in the store afterwards is whole or is not there.
 
+#[path = "../../kernels/tests/support/test_model.rs"]
+mod test_model;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -458,12 +461,10 @@ fn two_names_share_a_file_until_the_last_is_removed() {
 
 #[test]
 fn the_real_model_is_what_its_name_says() {
-    let path = std::env::var("TROOP_TEST_MODEL").expect(
-        "TROOP_TEST_MODEL must name SmolLM2-135M-Instruct.Q4_1.gguf; `just test-model` fetches it",
-    );
+    let path = test_model::test_model();
     let place = Place::new("real");
 
-    let manifest = place.pull_file("smollm2", Path::new(&path)).unwrap();
+    let manifest = place.pull_file("smollm2", &path).unwrap();
 
     let facts: Facts = place.store().facts(&manifest).unwrap();
     assert_eq!(

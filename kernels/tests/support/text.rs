@@ -10,6 +10,9 @@ use std::fs;
 
 use serde::Deserialize;
 
+#[path = "test_model.rs"]
+mod test_model;
+
 #[derive(Deserialize)]
 pub struct TextGolden {
     pub model_sha256: String,
@@ -40,8 +43,5 @@ pub fn golden() -> TextGolden {
 }
 
 pub fn model() -> Vec<u8> {
-    let path = std::env::var("TROOP_TEST_MODEL").expect(
-        "TROOP_TEST_MODEL must name SmolLM2-135M-Instruct.Q4_1.gguf; `just test-model` fetches it",
-    );
-    fs::read(path).unwrap()
+    fs::read(test_model::test_model()).unwrap()
 }
