@@ -102,6 +102,12 @@ impl Disk {
         self.platter().dies_in = Some(operations);
     }
 
+    /// No failure is to come any more.
+    pub fn heal(&self) {
+        let mut platter = self.platter();
+        (platter.fails_in, platter.dies_in) = (None, None);
+    }
+
     /// Writes and syncs so far.
     pub fn operations(&self) -> u64 {
         self.platter().operations

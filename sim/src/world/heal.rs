@@ -18,8 +18,11 @@ impl World {
         self.network.heal();
         self.tell("everything is healed");
         for node in 0..self.nodes.len() {
-            self.nodes[node].commit = COMMIT;
-            self.nodes[node].paused_until = 0;
+            let healed = &mut self.nodes[node];
+            healed.commit = COMMIT;
+            healed.paused_until = 0;
+            healed.books.disk.heal();
+            healed.post.disk.heal();
             self.start(node)?;
         }
         let healed = self.now;
