@@ -126,6 +126,11 @@ impl Thread {
 
     /// The attempt is not to be gone on with: the next one takes it up where it stands.
     fn lose(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
+        self.lose_and_wait(now, reason, 0, out);
+    }
+
+    /// The same, and the next one is not asked for before `wait_ms` have passed.
+    fn lose_and_wait(&mut self, now: Time, reason: &str, wait_ms: u64, out: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Working { grant, .. } => {
                 let (worker, attempt) = (grant.worker, grant.attempt);
@@ -136,7 +141,11 @@ impl Thread {
                     let (attempts, reason) = (self.number, reason.to_owned());
                     return self.fail(Trouble::Lost { attempts, reason }, out);
                 }
-                self.ask(now, out);
+                if wait_ms == 0 {
+                    return self.ask(now, out);
+                }
+                let again = now.plus_ms(wait_ms);
+                self.stage = Stage::Asking { since: now, again };
             }
             // Nobody is left who could sign: the hold expires by itself.
             Stage::Leaving { .. } => self.over(out),
@@ -251,6 +260,11 @@ impl Thread {
             Turnaway::Beyond { ref field, .. } => {
                 let (field, message) = (field.clone(), reason.to_string());
                 self.fail(Trouble::Failed(Failure::Invalid { field, message }), out);
+            }
+            // A door that has just opened takes only newer tickets. Another worker may be open for longer; if
+            // not, all doors opened together, and attempts are not to be spent before any of them can take one.
+            Turnaway::Window if self.number > 0 => {
+                self.lose_and_wait(now, &reason.to_string(), WINDOW_MS, out);
             }
             reason => self.lose(now, &reason.to_string(), out),
         }
@@ -431,6 +445,9 @@ const ATTEMPTS_MAX: u32 = 4;
 const ASK_AGAIN_MS: u64 = 2_000;
 /// How soon a begun stream asks again when no worker is there.
 const COME_BACK_MS: u64 = 250;
+/// How long a session waits after a second closed door: two such waits outlast the window of any door, which is
+/// the leeway of tickets and a second of rounding.
+const WINDOW_MS: u64 = 3_000;
 /// How long a request waits for its first worker.
 const QUEUE_MS_MAX: u64 = 120_000;
 /// How long a begun stream waits for another one.

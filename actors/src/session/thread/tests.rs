@@ -323,6 +323,24 @@ fn attempts_come_to_an_end_and_so_does_waiting() {
 }
 
 #[test]
+fn attempts_are_not_all_spent_at_doors_that_have_just_opened() {
+    let mut desk = Desk::new(1);
+    desk.begin();
+    let turned = |number| Input::Turned {
+        attempt: Desk::attempt(number),
+        reason: Turnaway::Window,
+    };
+    assert!(asks(&desk.say(turned(0)), 1), "another door may be open");
+    desk.say(desk.grant(1));
+    assert!(!asks(&desk.say(turned(1)), 2), "none is: there is time");
+    assert!(!asks(&desk.wake_at(2_999), 2));
+    assert!(asks(&desk.wake_at(3_000), 2));
+    desk.say(desk.grant(2));
+    desk.say(turned(2));
+    assert!(asks(&desk.wake_at(6_000), 3), "the window is over by now");
+}
+
+#[test]
 fn a_client_that_hangs_up_is_billed_to_there_and_told_nothing_more() {
     let mut desk = Desk::new(1);
     desk.begin();
