@@ -412,3 +412,73 @@ fn a_draw_from_a_real_vocabulary_is_quick() {
         assert!(times[25] < 20_000);
     }
 }
+
+#[test]
+fn draws_are_pinned() {
+    let base = Params {
+        seed: 0x0123_4567_89ab_cdef,
+        ..Params::default()
+    };
+    let cases = [
+        (base.clone(), PINNED[0]),
+        (
+            Params {
+                temperature: 0.7,
+                top_p: 0.9,
+                ..base.clone()
+            },
+            PINNED[1],
+        ),
+        (
+            Params {
+                temperature: 0.8,
+                top_k: 40,
+                top_p: 0.95,
+                min_p: 0.01,
+                ..base.clone()
+            },
+            PINNED[2],
+        ),
+        (
+            Params {
+                temperature: 1.5,
+                min_p: 0.1,
+                ..base.clone()
+            },
+            PINNED[3],
+        ),
+        (
+            Params {
+                repetition_penalty: 1.3,
+                frequency_penalty: 0.5,
+                presence_penalty: 0.25,
+                bias: vec![(7, 3.5), (11, -100.0)],
+                ..base
+            },
+            PINNED[4],
+        ),
+    ];
+    let drawn = cases.clone().map(|(params, _)| {
+        let mut sampler = Sampler::new(params, 1, &[3, 5, 7]);
+        let mut ids = [0; 8];
+        for (index, id) in (0..).zip(&mut ids) {
+            // Ids count up in a wide and a narrow spread of logits by turns.
+            let mut logits = logits(1000, index);
+            if index % 2 == 1 {
+                logits.iter_mut().for_each(|logit| *logit *= 0.25);
+            }
+            *id = sampler.sample(&logits, index, None).unwrap().id;
+            sampler.accept(*id);
+        }
+        ids
+    });
+    assert_eq!(drawn, cases.map(|case| case.1));
+}
+
+const PINNED: [[u32; 8]; 5] = [
+    [646, 283, 100, 803, 663, 613, 707, 749],
+    [654, 51, 32, 606, 903, 944, 707, 854],
+    [654, 991, 32, 907, 716, 154, 707, 648],
+    [886, 865, 100, 775, 663, 245, 707, 890],
+    [646, 479, 100, 275, 663, 426, 707, 171],
+];

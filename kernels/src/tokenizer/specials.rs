@@ -2,9 +2,8 @@
 //!
 //! Control tokens are looked for in trusted text only; tokens a model's makers added by hand
 //! ("user-defined") everywhere, as the model was trained so. Where two overlap the longer wins, then the
-//! lower id, then the earlier: that is llama.cpp's order.
+//! earlier. So the text is gone through once for each length that tokens have, longest first.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::gguf::{Gguf, GgufError};
@@ -16,8 +15,16 @@ pub(super) struct Specials {
     /// which only stand in where there is no other.
     plain: Vec<bool>,
     ends: Vec<u32>,
-    /// Tokens to look for, by their first byte.
-    by_first: BTreeMap<u8, Vec<Candidate>>,
+    /// Tokens to look for, those of one length together, longest first.
+    groups: Vec<Group>,
+}
+
+struct Group {
+    length: usize,
+    /// Whether any of them begins with a byte, for a quick look.
+    first: Box<[bool; 256]>,
+    /// Sorted by text, then id.
+    candidates: Vec<Candidate>,
 }
 
 struct Candidate {
@@ -57,8 +64,9 @@ impl Specials {
             control: vec![false; count],
             plain: vec![false; count],
             ends: Vec::new(),
-            by_first: BTreeMap::new(),
+            groups: Vec::new(),
         };
+        let mut candidates = Vec::new();
         for (id, text) in (0_u32..).zip(tokens) {
             let kind = types.next().unwrap_or(NORMAL);
             let control = matches!(kind, CONTROL | UNKNOWN);
@@ -67,17 +75,15 @@ impl Specials {
             if kind == CONTROL && ENDS.contains(&text) {
                 specials.ends.push(id);
             }
-            if let Some(first) = text.bytes().next()
-                && is_literal(kind)
-            {
-                let candidate = Candidate {
+            if !text.is_empty() && is_literal(kind) {
+                candidates.push(Candidate {
                     text: text.to_owned(),
                     id,
                     control,
-                };
-                specials.by_first.entry(first).or_default().push(candidate);
+                });
             }
         }
+        specials.groups = groups(candidates);
         for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {
             let id = gguf.u32(&format!("tokenizer.ggml.{key}")).ok();
             if let Some(id) = id.filter(|id| (*id as usize) < count) {
@@ -102,7 +108,7 @@ impl Specials {
     }
 
     pub(super) fn control_texts(&self) -> impl Iterator<Item = &str> {
-        let candidates = self.by_first.values().flatten();
+        let candidates = self.groups.iter().flat_map(|group| &group.candidates);
         candidates
             .filter(|one| one.control)
             .map(|one| one.text.as_str())
@@ -119,45 +125,83 @@ impl Specials {
     /// All tokens to be taken whole, in the order of the text, none overlapping another.
     pub(super) fn find(&self, text: &str, trusted: &[Range<usize>]) -> Vec<Found> {
         let mut found = Vec::new();
-        let mut run = 0;
-        for (start, byte) in text.bytes().enumerate() {
-            while trusted.get(run).is_some_and(|range| range.end <= start) {
-                run += 1;
-            }
-            let Some(candidates) = self.by_first.get(&byte) else {
-                continue;
-            };
-            for candidate in candidates {
-                let length = candidate.text.len();
-                let allowed = !candidate.control
-                    || trusted
-                        .get(run)
-                        .is_some_and(|range| range.start <= start && start + length <= range.end);
-                if allowed && text.as_bytes()[start..].starts_with(candidate.text.as_bytes()) {
+        // What no token has been found in yet.
+        let mut free: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
+        for group in &self.groups {
+            let mut still = Vec::new();
+            for range in free {
+                let mut from = range.start;
+                let mut at = range.start;
+                while at + group.length <= range.end {
+                    let Some(id) = group.at(text.as_bytes(), at, trusted) else {
+                        at += 1;
+                        continue;
+                    };
                     found.push(Found {
-                        start,
-                        length,
-                        id: candidate.id,
+                        start: at,
+                        length: group.length,
+                        id,
                     });
+                    still.push(from..at);
+                    at += group.length;
+                    from = at;
                 }
+                still.push(from..range.end);
             }
+            still.retain(|range| !range.is_empty());
+            free = still;
         }
-        without_overlaps(found)
+        found.sort_unstable_by_key(|one| one.start);
+        found
     }
 }
 
-/// Keeps the longest, then the lowest id, then the first, of tokens that overlap.
-fn without_overlaps(mut found: Vec<Found>) -> Vec<Found> {
-    found.sort_unstable_by_key(|one| (std::cmp::Reverse(one.length), one.id, one.start));
-    // Keyed by start; those kept never overlap.
-    let mut kept: BTreeMap<usize, Found> = BTreeMap::new();
-    for one in found {
-        let before = kept.range(..one.start + one.length).next_back();
-        if before.is_none_or(|(_, other)| other.start + other.length <= one.start) {
-            kept.insert(one.start, one);
+impl Group {
+    /// The token at a place of the text; control tokens only wholly inside a trusted run.
+    fn at(&self, text: &[u8], start: usize, trusted: &[Range<usize>]) -> Option<u32> {
+        if !self.first[usize::from(text[start])] {
+            return None;
+        }
+        let end = start + self.length;
+        let word = &text[start..end];
+        let from = self
+            .candidates
+            .partition_point(|one| one.text.as_bytes() < word);
+        let same = self.candidates[from..]
+            .iter()
+            .take_while(|one| one.text.as_bytes() == word);
+        let run = trusted.partition_point(|range| range.end < end);
+        let inside = trusted.get(run).is_some_and(|range| range.start <= start);
+        same.into_iter()
+            .find(|one| inside || !one.control)
+            .map(|one| one.id)
+    }
+}
+
+fn groups(mut candidates: Vec<Candidate>) -> Vec<Group> {
+    candidates.sort_by(|left, right| {
+        let length = right.text.len().cmp(&left.text.len());
+        length
+            .then_with(|| left.text.cmp(&right.text))
+            .then(left.id.cmp(&right.id))
+    });
+    let mut groups: Vec<Group> = Vec::new();
+    for candidate in candidates {
+        let length = candidate.text.len();
+        if groups.last().is_none_or(|group| group.length != length) {
+            let first = Box::new([false; 256]);
+            groups.push(Group {
+                length,
+                first,
+                candidates: Vec::new(),
+            });
+        }
+        if let Some(group) = groups.last_mut() {
+            group.first[usize::from(candidate.text.as_bytes()[0])] = true;
+            group.candidates.push(candidate);
         }
     }
-    kept.into_values().collect()
+    groups
 }
 
 const TYPES: &str = "tokenizer.ggml.token_type";
@@ -190,25 +234,18 @@ mod tests {
     use super::*;
 
     fn specials(tokens: &[(&str, bool)]) -> Specials {
-        let mut specials = Specials {
-            control: tokens.iter().map(|token| token.1).collect(),
+        let candidate = |(id, token): (u32, &(&str, bool))| Candidate {
+            text: token.0.to_owned(),
+            id,
+            control: token.1,
+        };
+        let groups = groups((0..).zip(tokens).map(candidate).collect());
+        Specials {
+            control: Vec::new(),
             plain: Vec::new(),
             ends: Vec::new(),
-            by_first: BTreeMap::new(),
-        };
-        for (id, (text, control)) in (0..).zip(tokens) {
-            let candidate = Candidate {
-                text: (*text).to_owned(),
-                id,
-                control: *control,
-            };
-            specials
-                .by_first
-                .entry(text.as_bytes()[0])
-                .or_default()
-                .push(candidate);
+            groups,
         }
-        specials
     }
 
     fn ids(found: &[Found]) -> Vec<(usize, u32)> {
