@@ -29,5 +29,6 @@ pub mod rope;
 pub mod sample;
 pub mod template;
 pub mod tokenizer;
+pub mod yardstick;
 
 pub use memory::OutOfMemory;

@@ -18,6 +18,7 @@ mod forward;
 mod llama;
 mod load;
 mod pages;
+pub(crate) mod tensors;
 
 use crate::gguf::Gguf;
 use crate::isa::Isa;
@@ -25,8 +26,8 @@ use crate::matmul::Matrix;
 
 pub use crate::attention::PAGE_TOKENS;
 pub use evaluator::{Evaluator, EvaluatorError, NonFinite, Operation, Run};
-pub use load::LoadError;
 pub use pages::{PageId, Pages};
+pub use tensors::LoadError;
 
 /// What an engine has to know about a model.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The same tokens give the same logits, bit for bit, however they are computed.
 
 #[path = "support/steps.rs"]
-mod support;
+mod steps;
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ use troop_kernels::model::{Evaluator, Model, PAGE_TOKENS, PageId, Pages, Run};
 
 /// A model per instruction set of this machine, slowest first. The reference stands first.
 static MODELS: LazyLock<Vec<Arc<Model>>> = LazyLock::new(|| {
-    let file = support::model();
+    let file = steps::model();
     let gguf = Gguf::parse(&file).unwrap();
     let load = |isa| Arc::new(Model::load(&gguf, &file, isa).unwrap());
     Isa::available().into_iter().map(load).collect()
@@ -57,7 +57,7 @@ fn bits(logits: &[f32]) -> Vec<u32> {
 #[test]
 fn every_instruction_set_returns_the_bits_of_the_reference() {
     // Past the end of a page, and with chunks that end inside one.
-    let ids = &support::long_ids()[..PAGE_TOKENS + 8];
+    let ids = &steps::long_ids()[..PAGE_TOKENS + 8];
     let mut expected = None;
     for model in &*MODELS {
         let mut evaluator = Evaluator::new(Arc::clone(model), 2, 512).unwrap();
@@ -69,7 +69,7 @@ fn every_instruction_set_returns_the_bits_of_the_reference() {
 
 #[test]
 fn threads_and_chunks_of_the_prompt_do_not_change_a_bit() {
-    let ids = &support::long_ids()[..512 + 9 + DECODED];
+    let ids = &steps::long_ids()[..512 + 9 + DECODED];
     let mut expected = None;
     for model in MODELS.iter().filter(|model| model.isa() != Isa::Reference) {
         for threads in [1, 2, 3] {
@@ -95,7 +95,7 @@ fn threads_and_chunks_of_the_prompt_do_not_change_a_bit() {
 
 #[test]
 fn sixteen_strangers_in_the_batch_do_not_change_a_bit() {
-    let ids = &support::long_ids()[..100];
+    let ids = &steps::long_ids()[..100];
     for model in MODELS.iter().filter(|model| model.isa() != Isa::Reference) {
         let facts = model.facts().clone();
         let mut evaluator = Evaluator::new(Arc::clone(model), 2, 512).unwrap();
@@ -153,7 +153,7 @@ fn sixteen_strangers_in_the_batch_do_not_change_a_bit() {
 #[test]
 fn a_copied_page_continues_as_the_original() {
     let model = MODELS.last().unwrap();
-    let ids = &support::long_ids()[..70];
+    let ids = &steps::long_ids()[..70];
     let mut evaluator = Evaluator::new(Arc::clone(model), 2, 512).unwrap();
     let mut pages = Pages::new(model.facts(), 3).unwrap();
     let original = [PageId(0), PageId(1)];

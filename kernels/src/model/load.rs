@@ -1,320 +1,64 @@
-//! From a linted file to packed weights.
+//! From a model's tensors to packed weights.
 //!
-//! The linter has proved that the file is well formed; this proves that it is a model this engine can
-//! compute exactly: every tensor that the architecture needs is there with the right shape and a format
-//! that operations exist for, and no tensor or key is there that would change the result and be ignored.
+//! All weights go to one piece of memory, packed by several threads, because a process that starts has to
+//! answer within a second. Nothing of the file is kept.
 
-use thiserror::Error;
-
-use super::llama as names;
-use super::{Facts, Layer, Model};
-use crate::attention::PAGE_TOKENS;
-use crate::block;
-use crate::gguf::{Format, Gguf, GgufError, TensorInfo};
+use super::tensors::{LoadError, Tensors, unsupported};
+use super::{Layer, Model};
+use crate::gguf::Gguf;
 use crate::isa::Isa;
+use crate::matmul::Rows;
 use crate::matmul::pack::Plan;
-use crate::matmul::{Rows, Source};
-use crate::memory::OutOfMemory;
-
-/// Why a file cannot be loaded. Nothing has been kept.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum LoadError {
-    /// The file's header lacks something or has it wrong.
-    #[error(transparent)]
-    Header(#[from] GgufError),
-    /// A tensor is not there.
-    #[error("{tensor}: is missing")]
-    Missing {
-        /// The tensor's name.
-        tensor: String,
-    },
-    /// A tensor has another shape than the header's numbers say.
-    #[error("{tensor}: has shape {found:?}, must be {expected:?}")]
-    Shape {
-        /// The tensor's name.
-        tensor: String,
-        /// Its shape in the file.
-        found: Vec<u64>,
-        /// The shape it must have.
-        expected: Vec<u64>,
-    },
-    /// Something this engine cannot compute.
-    #[error("{field}: {value} is not supported, only {supported}")]
-    Unsupported {
-        /// The key or tensor.
-        field: String,
-        /// What it is.
-        value: String,
-        /// What it may be.
-        supported: String,
-    },
-    /// The machine has not enough memory.
-    #[error(transparent)]
-    OutOfMemory(#[from] OutOfMemory),
-}
-
-struct Loader<'a> {
-    gguf: &'a Gguf<'a>,
-    file: &'a [u8],
-    used: Vec<&'a str>,
-}
 
 pub(super) fn load(gguf: &Gguf<'_>, file: &[u8], isa: Isa) -> Result<Model, LoadError> {
-    let isa_name = isa.name();
     if !isa.is_available() {
         return Err(unsupported(
             "instruction set",
-            isa_name,
+            isa.name(),
             "those this machine has",
         ));
     }
-    let architecture = gguf.architecture()?;
-    if architecture != "llama" {
-        return Err(unsupported("general.architecture", architecture, "llama"));
-    }
-    let mut loader = Loader {
-        gguf,
-        file,
-        used: Vec::new(),
-    };
-    let mut facts = loader.facts(architecture)?;
-    let (width, heads_width) = (facts.width, facts.heads * facts.head_width);
-    let kv_width = facts.kv_heads * facts.head_width;
-
+    let tensors = Tensors::find(gguf, file)?;
     let mut plan = Plan::new(isa);
-    let embedding = loader.matrix(names::EMBEDDING, facts.vocabulary, width)?;
-    plan.add(Rows::Joined, &[embedding]);
-    let tied = gguf.tensor(names::OUTPUT).is_none();
-    if !tied {
-        plan.add(
-            Rows::Joined,
-            &[loader.matrix(names::OUTPUT, facts.vocabulary, width)?],
-        );
-    }
-    let mut norms = Vec::new();
-    for layer in 0..facts.layers {
-        let name = |tensor: &str| format!("blk.{layer}.{tensor}");
-        let query = loader.matrix(&name(names::QUERY), heads_width, width)?;
-        let key = loader.matrix(&name(names::KEY), kv_width, width)?;
-        let value = loader.matrix(&name(names::VALUE), kv_width, width)?;
-        plan.add(Rows::Joined, &[query, key, value]);
-        let output = loader.matrix(&name(names::ATTENTION_OUTPUT), width, heads_width)?;
+    plan.add(Rows::Joined, &[tensors.embedding]);
+    if let Some(output) = tensors.output {
         plan.add(Rows::Joined, &[output]);
-        let gate = loader.matrix(&name(names::GATE), facts.feed_width, width)?;
-        let up = loader.matrix(&name(names::UP), facts.feed_width, width)?;
-        if gate.format != up.format {
-            let expected = gate.format.name();
-            return Err(unsupported(&name(names::UP), up.format.name(), expected));
-        }
-        plan.add(Rows::Gated, &[gate, up]);
-        let down = loader.matrix(&name(names::DOWN), width, facts.feed_width)?;
-        plan.add(Rows::Joined, &[down]);
-        let attention_norm = loader.floats(&name(names::ATTENTION_NORM), width)?;
-        norms.push((
-            attention_norm,
-            loader.floats(&name(names::FEED_NORM), width)?,
-        ));
     }
-    let output_norm = loader.floats(names::OUTPUT_NORM, width)?;
-    let rope_factors = match gguf.tensor(names::ROPE_FACTORS) {
-        Some(_) => Some(loader.floats(names::ROPE_FACTORS, facts.head_width / 2)?),
-        None => None,
-    };
-    loader.refuse_unknown_tensors()?;
-
-    let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
-    let mut matrices = plan.pack(threads)?.into_iter();
+    for layer in &tensors.layers {
+        plan.add(Rows::Joined, &[layer.query, layer.key, layer.value]);
+        plan.add(Rows::Joined, &[layer.attention_output]);
+        plan.add(Rows::Gated, &[layer.gate, layer.up]);
+        plan.add(Rows::Joined, &[layer.down]);
+    }
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let mut matrices = plan.pack(threads.min(THREADS_MAX))?.into_iter();
     let mut next = || matrices.next().expect("as many as were planned");
+
     let embedding = next();
-    let output = (!tied).then(&mut next);
-    let layers: Vec<Layer> = norms
-        .into_iter()
-        .map(|(attention_norm, feed_norm)| Layer {
-            attention_norm,
-            qkv: next(),
-            attention_output: next(),
-            feed_norm,
-            gate_up: next(),
-            down: next(),
-        })
-        .collect();
+    let output = tensors.output.map(|_| next());
+    let layers = tensors.layers.into_iter().map(|layer| Layer {
+        attention_norm: layer.attention_norm,
+        qkv: next(),
+        attention_output: next(),
+        feed_norm: layer.feed_norm,
+        gate_up: next(),
+        down: next(),
+    });
+    let layers = layers.collect();
+    let mut facts = tensors.facts;
     facts.weight_bytes = embedding.memory.bytes().len() as u64;
-    let epsilon = gguf.f32(&key(architecture, names::EPSILON))?;
-    let rope_base = gguf.f32_or(
-        &key(architecture, names::ROPE_BASE),
-        names::ROPE_BASE_DEFAULT,
-    )?;
     Ok(Model {
         isa,
         facts,
-        epsilon,
-        rope_base,
-        rope_factors,
+        epsilon: tensors.epsilon,
+        rope_base: tensors.rope_base,
+        rope_factors: tensors.rope_factors,
         embedding,
         layers,
-        output_norm,
+        output_norm: tensors.output_norm,
         output,
     })
 }
 
-fn key(architecture: &str, name: &str) -> String {
-    format!("{architecture}.{name}")
-}
-
-fn unsupported(field: &str, value: &str, supported: &str) -> LoadError {
-    LoadError::Unsupported {
-        field: field.to_owned(),
-        value: value.to_owned(),
-        supported: supported.to_owned(),
-    }
-}
-
-impl<'a> Loader<'a> {
-    fn facts(&self, architecture: &str) -> Result<Facts, LoadError> {
-        let gguf = self.gguf;
-        let count = |name: &str, limit: usize| -> Result<usize, LoadError> {
-            let key = key(architecture, name);
-            let value = gguf.u32(&key)? as usize;
-            if value == 0 || value > limit {
-                return Err(unsupported(
-                    &key,
-                    &value.to_string(),
-                    &format!("1..={limit}"),
-                ));
-            }
-            Ok(value)
-        };
-        let heads = count(names::HEADS, 1 << 10)?;
-        let width = count(names::WIDTH, 1 << 17)?;
-        let kv_heads = match gguf.has(&key(architecture, names::KV_HEADS)) {
-            true => count(names::KV_HEADS, heads)?,
-            false => heads,
-        };
-        let head_width = match gguf.has(&key(architecture, names::KEY_WIDTH)) {
-            true => count(names::KEY_WIDTH, 1 << 10)?,
-            false => width / heads,
-        };
-        let fixed = [
-            (names::VALUE_WIDTH, head_width as u32),
-            (names::ROPE_DIMENSIONS, head_width as u32),
-            (names::EXPERTS, 0),
-        ];
-        for (name, only) in fixed {
-            let key = key(architecture, name);
-            let value = gguf.u32_or(&key, only)?;
-            if value != only {
-                return Err(unsupported(&key, &value.to_string(), &only.to_string()));
-            }
-        }
-        let scaling = key(architecture, names::ROPE_SCALING);
-        if gguf.has(&scaling) && gguf.str(&scaling)? != "none" {
-            return Err(unsupported(&scaling, gguf.str(&scaling)?, "none"));
-        }
-        if !heads.is_multiple_of(kv_heads) || head_width == 0 || !head_width.is_multiple_of(16) {
-            let value = format!("{heads} heads over {kv_heads}, {head_width} wide");
-            let supported = "a multiple of the kv heads, a multiple of 16 wide";
-            return Err(unsupported(
-                &key(architecture, names::HEADS),
-                &value,
-                supported,
-            ));
-        }
-        let embedding = self.tensor(names::EMBEDDING)?;
-        let vocabulary = embedding.shape.get(1).copied().unwrap_or(0);
-        if vocabulary == 0 || vocabulary > 1 << 21 {
-            let limit = format!("1..={} rows", 1 << 21);
-            return Err(unsupported(
-                names::EMBEDDING,
-                &format!("{vocabulary} rows"),
-                &limit,
-            ));
-        }
-        let feed_width = count(names::FEED_WIDTH, 1 << 20)?;
-        if !feed_width.is_multiple_of(16) {
-            let field = key(architecture, names::FEED_WIDTH);
-            return Err(unsupported(
-                &field,
-                &feed_width.to_string(),
-                "a multiple of 16",
-            ));
-        }
-        let layers = count(names::LAYERS, 1 << 10)?;
-        let page_bytes = layers as u64 * kv_heads as u64 * (4 * PAGE_TOKENS * head_width) as u64;
-        Ok(Facts {
-            architecture: architecture.to_owned(),
-            layers,
-            width,
-            heads,
-            kv_heads,
-            head_width,
-            feed_width,
-            context: count(names::CONTEXT, 1 << 24)?,
-            vocabulary: vocabulary as usize,
-            weight_bytes: 0,
-            page_bytes,
-        })
-    }
-
-    fn tensor(&self, name: &str) -> Result<&'a TensorInfo, LoadError> {
-        let missing = || LoadError::Missing {
-            tensor: name.to_owned(),
-        };
-        self.gguf.tensor(name).ok_or_else(missing)
-    }
-
-    fn take(&mut self, name: &str, expected: &[u64]) -> Result<&'a TensorInfo, LoadError> {
-        let tensor = self.tensor(name)?;
-        if tensor.shape != expected {
-            return Err(LoadError::Shape {
-                tensor: name.to_owned(),
-                found: tensor.shape.clone(),
-                expected: expected.to_vec(),
-            });
-        }
-        self.used.push(&tensor.name);
-        Ok(tensor)
-    }
-
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Source<'a>, LoadError> {
-        let tensor = self.take(name, &[columns as u64, rows as u64])?;
-        let format = tensor.format;
-        let whole = format.row_bytes(columns).is_some();
-        if !block::SUPPORTED.contains(&format) || !whole {
-            let names: Vec<&str> = block::SUPPORTED
-                .iter()
-                .map(|format| format.name())
-                .collect();
-            return Err(unsupported(name, format.name(), &names.join(", ")));
-        }
-        Ok(Source {
-            format,
-            rows,
-            columns,
-            bytes: &self.file[tensor.range.clone()],
-        })
-    }
-
-    fn floats(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
-        let tensor = self.take(name, &[length as u64])?;
-        if tensor.format != Format::F32 {
-            return Err(unsupported(name, tensor.format.name(), "F32"));
-        }
-        let mut values = vec![0.0; length];
-        block::unpack_row(tensor.format, &self.file[tensor.range.clone()], &mut values);
-        Ok(values)
-    }
-
-    /// A tensor that nobody asked for would change the result if it were known what it does.
-    fn refuse_unknown_tensors(&mut self) -> Result<(), LoadError> {
-        self.used.sort_unstable();
-        let known = |tensor: &&TensorInfo| self.used.binary_search(&tensor.name.as_str()).is_ok();
-        match self.gguf.tensors().iter().find(|tensor| !known(tensor)) {
-            None => Ok(()),
-            Some(tensor) => Err(unsupported(
-                "tensor",
-                &tensor.name,
-                "the tensors of the llama architecture",
-            )),
-        }
-    }
-}
+/// Packing is bound by memory, which more threads than this do not make faster.
+const THREADS_MAX: usize = 8;
