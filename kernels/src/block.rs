@@ -16,8 +16,8 @@ use half::{bf16, f16};
 
 use crate::gguf::Format;
 
-/// Elements in a block of a quantized format, and in a group of quantized activations.
-pub const GROUP: usize = 32;
+/// Elements in a block of a quantized format.
+pub const BLOCK: usize = 32;
 
 /// The formats that operations are defined for, in the order they were added.
 pub const SUPPORTED: [Format; 5] = [
@@ -32,7 +32,7 @@ pub const SUPPORTED: [Format; 5] = [
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Block {
     /// The integers as stored, sign and all.
-    pub q: [i8; GROUP],
+    pub q: [i8; BLOCK],
     /// What one unit of the integers is worth.
     pub scale: f32,
     /// What is added to every weight; zero for formats without an offset.
@@ -52,7 +52,7 @@ pub fn has_offset(format: Format) -> bool {
 /// Takes one block of a quantized format apart.
 pub fn unpack_block(format: Format, bytes: &[u8]) -> Block {
     assert_eq!(bytes.len(), format.block_bytes());
-    let mut q = [0; GROUP];
+    let mut q = [0; BLOCK];
     match format {
         Format::Q4_1 => {
             for (j, byte) in bytes[4..].iter().enumerate() {
@@ -100,7 +100,7 @@ pub fn unpack_row(format: Format, bytes: &[u8], out: &mut [f32]) {
         }
         _ => {
             let blocks = bytes.chunks_exact(format.block_bytes());
-            for (out, bytes) in out.chunks_exact_mut(GROUP).zip(blocks) {
+            for (out, bytes) in out.chunks_exact_mut(BLOCK).zip(blocks) {
                 let block = unpack_block(format, bytes);
                 for (out, q) in out.iter_mut().zip(block.q) {
                     *out = f32::from(q).mul_add(block.scale, block.offset);

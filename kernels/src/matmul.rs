@@ -1,12 +1,14 @@
 //! A matrix of weights times rows of activations. docs/arithmetic.md, rules 2 and 3.
 //!
 //! ```text
-//! quantized:  for each block in order   acc = fma(f32(isum), dw * dx, acc)
-//!             with an offset also       acc = fma(f32(qsum), mw * dx, acc)
+//! quantized:  for each block in order   t   = fma(f32(isum 1), dx 1, f32(isum 0) * dx 0)
+//!                                       acc = fma(t, dw, acc)
+//!             with an offset also       acc = fma(mass, mw, acc)
 //! float:      the dot product of rule 3, over the activations as they are
 //! ```
 //!
-//! `isum` and `qsum` are sums of integers and exact in any order; the one float chain per output goes in
+//! `isum 0` and `isum 1` are the sums of integers of the block's two groups of activations, exact in any
+//! order, and `mass` is the sum of the activations themselves; the one float chain per output goes in
 //! block order. So rows may lie in SIMD lanes, tokens in registers, and rows on threads, and the result
 //! is the same. `matmul/pack.rs` says how weights lie in memory.
 //!
@@ -23,11 +25,11 @@ pub mod reference;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::block::{self, GROUP};
+use crate::block;
 use crate::gguf::Format;
 use crate::isa::Isa;
 use crate::memory::{OutOfMemory, Region, Shared};
-use crate::quantize::{Quantized, View};
+use crate::quantize::{GROUP, Quantized, View};
 
 pub use pack::{Rows, STRIP, Source};
 
@@ -200,6 +202,7 @@ pub(crate) unsafe fn multiply(
         let groups = input.tokens * matrix.columns / GROUP;
         assert!(view.q.len() >= groups * GROUP);
         assert!(view.scale.len() >= groups && view.sum.len() >= groups);
+        assert!(view.mass.len() >= groups / 2);
     }
     for section in &matrix.sections {
         let start = strips.start.max(section.strips.start);

@@ -12,7 +12,7 @@
 use std::arch::x86_64::*;
 
 use super::{Finish, Input, Output, STRIP, pack::TILE};
-use crate::block::GROUP;
+use crate::block::BLOCK;
 use crate::gate::gated;
 use crate::gguf::Format;
 use crate::quantize::View;
@@ -107,8 +107,8 @@ unsafe fn q4_1<const M: usize>(
     x: View<'_>,
     token: usize,
 ) -> [__m256; M] {
-    let blocks = x.columns / GROUP;
-    assert!(bytes.len() == blocks * 640 && x.scale.len() >= (token + M) * blocks);
+    let blocks = x.columns / BLOCK;
+    assert!(bytes.len() == blocks * 640 && x.mass.len() >= (token + M) * blocks);
     let low_half = _mm256_set1_epi8(15);
     let mut sums = [_mm256_setzero_ps(); M];
     // SAFETY: the lengths asserted above, and by `matmul::multiply` for the activations, cover
@@ -117,7 +117,7 @@ unsafe fn q4_1<const M: usize>(
         for block in 0..blocks {
             let at = bytes.as_ptr().add(block * 640);
             let weights = at.add((quarter / 2) * 256 + (quarter % 2) * 32);
-            let mut dots = [_mm256_setzero_si256(); M];
+            let mut dots = [[_mm256_setzero_si256(); 2]; M];
             for load in 0..4 {
                 let both = _mm256_loadu_si256(weights.add(load * 64).cast());
                 let low = _mm256_and_si256(both, low_half);
@@ -125,26 +125,20 @@ unsafe fn q4_1<const M: usize>(
                 for (m, dots) in dots.iter_mut().enumerate() {
                     let q =
                         x.q.as_ptr()
-                            .add((token + m) * x.columns + block * GROUP + load * 4);
-                    let four = q.cast::<i32>().read_unaligned();
-                    let pairs = _mm256_maddubs_epi16(low, _mm256_set1_epi32(four));
-                    let four = q.add(16).cast::<i32>().read_unaligned();
-                    // Four products of at most 15 * 127 fit an i16.
-                    let others = _mm256_maddubs_epi16(high, _mm256_set1_epi32(four));
-                    let pairs = _mm256_add_epi16(pairs, others);
-                    let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-                    *dots = _mm256_add_epi32(*dots, fours);
+                            .add((token + m) * x.columns + block * BLOCK + load * 4);
+                    let four = _mm256_set1_epi32(q.cast::<i32>().read_unaligned());
+                    dots[0] = add_fours(dots[0], _mm256_maddubs_epi16(low, four));
+                    let four = _mm256_set1_epi32(q.add(16).cast::<i32>().read_unaligned());
+                    dots[1] = add_fours(dots[1], _mm256_maddubs_epi16(high, four));
                 }
             }
             let d = halves(at.add(512 + quarter * 16));
             let offset = halves(at.add(576 + quarter * 16));
             for m in 0..M {
-                let group = (token + m) * blocks + block;
-                let scale = _mm256_set1_ps(*x.scale.as_ptr().add(group));
-                let qsum = _mm256_set1_ps(*x.sum.as_ptr().add(group) as f32);
-                let isum = _mm256_cvtepi32_ps(dots[m]);
-                let sum = _mm256_fmadd_ps(isum, _mm256_mul_ps(d, scale), sums[m]);
-                sums[m] = _mm256_fmadd_ps(qsum, _mm256_mul_ps(offset, scale), sum);
+                let at = (token + m) * blocks + block;
+                let sum = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), d, sums[m]);
+                let mass = _mm256_set1_ps(*x.mass.as_ptr().add(at));
+                sums[m] = _mm256_fmadd_ps(mass, offset, sum);
             }
         }
     }
@@ -160,8 +154,8 @@ unsafe fn q8_0<const M: usize>(
     x: View<'_>,
     token: usize,
 ) -> [__m256; M] {
-    let blocks = x.columns / GROUP;
-    assert!(bytes.len() == blocks * 1088 && x.scale.len() >= (token + M) * blocks);
+    let blocks = x.columns / BLOCK;
+    assert!(bytes.len() == blocks * 1088 && x.mass.len() >= (token + M) * blocks);
     let flip = _mm256_set1_epi8(-128);
     let mut sums = [_mm256_setzero_ps(); M];
     // SAFETY: as in `q4_1`.
@@ -169,7 +163,7 @@ unsafe fn q8_0<const M: usize>(
         for block in 0..blocks {
             let at = bytes.as_ptr().add(block * 1088);
             let weights = at.add((quarter / 2) * 512 + (quarter % 2) * 32);
-            let mut dots = [_mm256_setzero_si256(); M];
+            let mut dots = [[_mm256_setzero_si256(); 2]; M];
             for load in 0..8 {
                 let stored = _mm256_loadu_si256(weights.add(load * 64).cast());
                 let signed = _mm256_xor_si256(stored, flip);
@@ -177,23 +171,34 @@ unsafe fn q8_0<const M: usize>(
                 for (m, dots) in dots.iter_mut().enumerate() {
                     let q =
                         x.q.as_ptr()
-                            .add((token + m) * x.columns + block * GROUP + load * 4);
+                            .add((token + m) * x.columns + block * BLOCK + load * 4);
                     let four = _mm256_set1_epi32(q.cast::<i32>().read_unaligned());
                     let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, signed));
-                    let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-                    *dots = _mm256_add_epi32(*dots, fours);
+                    dots[load / 4] = add_fours(dots[load / 4], pairs);
                 }
             }
             let d = halves(at.add(1024 + quarter * 16));
             for m in 0..M {
-                let group = (token + m) * blocks + block;
-                let scale = _mm256_set1_ps(*x.scale.as_ptr().add(group));
-                let isum = _mm256_cvtepi32_ps(dots[m]);
-                sums[m] = _mm256_fmadd_ps(isum, _mm256_mul_ps(d, scale), sums[m]);
+                let at = (token + m) * blocks + block;
+                sums[m] = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), d, sums[m]);
             }
         }
     }
     sums
+}
+
+/// Adds pairs of products, joined to fours, to the sums of eight rows.
+#[target_feature(enable = "avx2")]
+fn add_fours(sums: __m256i, pairs: __m256i) -> __m256i {
+    _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+}
+
+/// The sums of a block's two groups of activations, scaled and added.
+#[target_feature(enable = "avx2,fma")]
+fn scaled(dots: [__m256i; 2], scales: &[f32], block: usize) -> __m256 {
+    let scale = |group: usize| _mm256_set1_ps(scales[2 * block + group]);
+    let group0 = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[0]), scale(0));
+    _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[1]), scale(1), group0)
 }
 
 /// Eight f16 numbers, widened.

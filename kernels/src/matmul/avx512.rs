@@ -3,7 +3,8 @@
 //! ```text
 //! per block and token:   8 loads of weights (4 unpacked to 8)
 //!                        16 dot products of 4 bytes, weights unsigned, activations signed and broadcast
-//!                        per tile: convert, multiply scales, fused multiply-add; twice with an offset
+//!                        per tile: convert two sums, scale and add them, scale by the weights' own scale;
+//!                        with an offset, one more fused multiply-add
 //! ```
 //!
 //! Weights are read once for all tokens of a block of tokens; a strip stays in the first-level cache
@@ -13,7 +14,7 @@
 use std::arch::x86_64::*;
 
 use super::{Finish, Input, Output, STRIP, pack::TILE};
-use crate::block::GROUP;
+use crate::block::BLOCK;
 use crate::gguf::Format;
 use crate::lanes::avx512::Wide;
 use crate::lanes::gated;
@@ -102,8 +103,8 @@ unsafe fn tokens<const M: usize>(
 /// As for `strip`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn q4_1<const M: usize>(bytes: &[u8], x: View<'_>, token: usize) -> [[__m512; 2]; M] {
-    let blocks = x.columns / GROUP;
-    assert!(bytes.len() == blocks * 640 && x.scale.len() >= (token + M) * blocks);
+    let blocks = x.columns / BLOCK;
+    assert!(bytes.len() == blocks * 640 && x.mass.len() >= (token + M) * blocks);
     let low_half = _mm512_set1_epi8(15);
     let mut sums = [[_mm512_setzero_ps(); 2]; M];
     // SAFETY: the lengths asserted above, and by `matmul::multiply` for the activations, cover
@@ -111,7 +112,8 @@ unsafe fn q4_1<const M: usize>(bytes: &[u8], x: View<'_>, token: usize) -> [[__m
     unsafe {
         for block in 0..blocks {
             let at = bytes.as_ptr().add(block * 640);
-            let mut dots = [[_mm512_setzero_si512(); 2]; M];
+            // Per token: group 0 (the low halves) of both tiles, then group 1.
+            let mut dots = [[_mm512_setzero_si512(); 4]; M];
             for load in 0..4 {
                 let tile0 = _mm512_loadu_si512(at.add(load * 64).cast());
                 let tile1 = _mm512_loadu_si512(at.add(256 + load * 64).cast());
@@ -124,28 +126,27 @@ unsafe fn q4_1<const M: usize>(bytes: &[u8], x: View<'_>, token: usize) -> [[__m
                     _mm512_and_si512(_mm512_srli_epi16::<4>(tile1), low_half),
                 ];
                 for (m, dots) in dots.iter_mut().enumerate() {
-                    let q = x.q.as_ptr().add((token + m) * x.columns + block * GROUP);
+                    let q = x.q.as_ptr().add((token + m) * x.columns + block * BLOCK);
                     let four = _mm512_set1_epi32(q.add(load * 4).cast::<i32>().read_unaligned());
                     dots[0] = _mm512_dpbusd_epi32(dots[0], low[0], four);
                     dots[1] = _mm512_dpbusd_epi32(dots[1], low[1], four);
                     let four = q.add(16 + load * 4).cast::<i32>().read_unaligned();
                     let four = _mm512_set1_epi32(four);
-                    dots[0] = _mm512_dpbusd_epi32(dots[0], high[0], four);
-                    dots[1] = _mm512_dpbusd_epi32(dots[1], high[1], four);
+                    dots[2] = _mm512_dpbusd_epi32(dots[2], high[0], four);
+                    dots[3] = _mm512_dpbusd_epi32(dots[3], high[1], four);
                 }
             }
             let d = [halves(at.add(512)), halves(at.add(544))];
             let offset = [halves(at.add(576)), halves(at.add(608))];
             for m in 0..M {
-                let group = (token + m) * blocks + block;
-                let scale = _mm512_set1_ps(*x.scale.as_ptr().add(group));
-                let qsum = _mm512_set1_ps(*x.sum.as_ptr().add(group) as f32);
+                let at = (token + m) * blocks + block;
+                let scale0 = _mm512_set1_ps(*x.scale.as_ptr().add(2 * at));
+                let scale1 = _mm512_set1_ps(*x.scale.as_ptr().add(2 * at + 1));
+                let mass = _mm512_set1_ps(*x.mass.as_ptr().add(at));
                 for tile in 0..2 {
-                    let isum = _mm512_cvtepi32_ps(dots[m][tile]);
-                    let sum = sums[m][tile];
-                    let sum = _mm512_fmadd_ps(isum, _mm512_mul_ps(d[tile], scale), sum);
-                    let factor = _mm512_mul_ps(offset[tile], scale);
-                    sums[m][tile] = _mm512_fmadd_ps(qsum, factor, sum);
+                    let both = scaled(dots[m][tile], scale0, dots[m][tile + 2], scale1);
+                    let sum = _mm512_fmadd_ps(both, d[tile], sums[m][tile]);
+                    sums[m][tile] = _mm512_fmadd_ps(mass, offset[tile], sum);
                 }
             }
         }
@@ -157,43 +158,63 @@ unsafe fn q4_1<const M: usize>(bytes: &[u8], x: View<'_>, token: usize) -> [[__m
 /// As for `strip`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn q8_0<const M: usize>(bytes: &[u8], x: View<'_>, token: usize) -> [[__m512; 2]; M] {
-    let blocks = x.columns / GROUP;
-    assert!(bytes.len() == blocks * 1088 && x.scale.len() >= (token + M) * blocks);
+    let blocks = x.columns / BLOCK;
+    assert!(bytes.len() == blocks * 1088 && x.mass.len() >= (token + M) * blocks);
     let mut sums = [[_mm512_setzero_ps(); 2]; M];
     // SAFETY: as in `q4_1`.
     unsafe {
         for block in 0..blocks {
             let at = bytes.as_ptr().add(block * 1088);
-            let mut dots = [[_mm512_setzero_si512(); 2]; M];
+            let mut dots = [[_mm512_setzero_si512(); 4]; M];
             for (m, dots) in dots.iter_mut().enumerate() {
-                let qsum = *x.sum.as_ptr().add((token + m) * blocks + block);
-                *dots = [_mm512_set1_epi32(-128 * qsum); 2];
+                let qsum = x.sum.as_ptr().add(2 * ((token + m) * blocks + block));
+                let group0 = _mm512_set1_epi32(-128 * *qsum);
+                let group1 = _mm512_set1_epi32(-128 * *qsum.add(1));
+                *dots = [group0, group0, group1, group1];
             }
-            for load in 0..8 {
-                let tile0 = _mm512_loadu_si512(at.add(load * 64).cast());
-                let tile1 = _mm512_loadu_si512(at.add(512 + load * 64).cast());
+            for load in 0..4 {
+                let at = at.add(load * 64);
+                let group0 = [
+                    _mm512_loadu_si512(at.cast()),
+                    _mm512_loadu_si512(at.add(512).cast()),
+                ];
+                let at = at.add(256);
+                let group1 = [
+                    _mm512_loadu_si512(at.cast()),
+                    _mm512_loadu_si512(at.add(512).cast()),
+                ];
                 for (m, dots) in dots.iter_mut().enumerate() {
                     let q =
                         x.q.as_ptr()
-                            .add((token + m) * x.columns + block * GROUP + load * 4);
+                            .add((token + m) * x.columns + block * BLOCK + load * 4);
                     let four = _mm512_set1_epi32(q.cast::<i32>().read_unaligned());
-                    dots[0] = _mm512_dpbusd_epi32(dots[0], tile0, four);
-                    dots[1] = _mm512_dpbusd_epi32(dots[1], tile1, four);
+                    dots[0] = _mm512_dpbusd_epi32(dots[0], group0[0], four);
+                    dots[1] = _mm512_dpbusd_epi32(dots[1], group0[1], four);
+                    let four = _mm512_set1_epi32(q.add(16).cast::<i32>().read_unaligned());
+                    dots[2] = _mm512_dpbusd_epi32(dots[2], group1[0], four);
+                    dots[3] = _mm512_dpbusd_epi32(dots[3], group1[1], four);
                 }
             }
             let d = [halves(at.add(1024)), halves(at.add(1056))];
             for m in 0..M {
-                let group = (token + m) * blocks + block;
-                let scale = _mm512_set1_ps(*x.scale.as_ptr().add(group));
+                let at = (token + m) * blocks + block;
+                let scale0 = _mm512_set1_ps(*x.scale.as_ptr().add(2 * at));
+                let scale1 = _mm512_set1_ps(*x.scale.as_ptr().add(2 * at + 1));
                 for tile in 0..2 {
-                    let isum = _mm512_cvtepi32_ps(dots[m][tile]);
-                    let factor = _mm512_mul_ps(d[tile], scale);
-                    sums[m][tile] = _mm512_fmadd_ps(isum, factor, sums[m][tile]);
+                    let both = scaled(dots[m][tile], scale0, dots[m][tile + 2], scale1);
+                    sums[m][tile] = _mm512_fmadd_ps(both, d[tile], sums[m][tile]);
                 }
             }
         }
     }
     sums
+}
+
+/// The sums of a block's two groups of activations, scaled and added.
+#[target_feature(enable = "avx512f")]
+fn scaled(dot0: __m512i, scale0: __m512, dot1: __m512i, scale1: __m512) -> __m512 {
+    let group0 = _mm512_mul_ps(_mm512_cvtepi32_ps(dot0), scale0);
+    _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot1), scale1, group0)
 }
 
 /// Sixteen f16 numbers, widened.

@@ -206,7 +206,7 @@ impl Job<'_> {
         }
         let block_bytes = self.format.block_bytes();
         let layout = Layout::of(self.format);
-        let blocks = self.columns / block::GROUP;
+        let blocks = self.columns / block::BLOCK;
         for (row, bytes) in self.rows.iter().enumerate() {
             // Integers of padding stay as the zeros they are: their scales are zero as well.
             let Some(bytes) = bytes else { continue };
@@ -284,7 +284,7 @@ pub(crate) fn unpack_row(isa: Isa, format: Format, strip: &[u8], row: usize, out
     let layout = Layout::of(format);
     let mut stored = vec![0; format.block_bytes()];
     for (out, bytes) in out
-        .chunks_exact_mut(block::GROUP)
+        .chunks_exact_mut(block::BLOCK)
         .zip(strip.chunks_exact(layout.bytes))
     {
         for number in 0..layout.halves {

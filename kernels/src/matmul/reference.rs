@@ -1,30 +1,30 @@
 //! The definition of the matmul in code. It reads weights as they lie in the file.
 
 use super::{Finish, Input, Matrix, Output, STRIP};
-use crate::block::{self, GROUP};
+use crate::block::{self, BLOCK};
 use crate::dot::dot;
 use crate::gate::gated;
 use crate::gguf::Format;
 use crate::isa::Isa;
-use crate::quantize::View;
+use crate::quantize::{GROUP, View};
 
 /// One output of a quantized matmul: a stored row times token `token`'s quantized activations.
 pub fn output(format: Format, row: &[u8], x: View<'_>, token: usize) -> f32 {
-    let groups = x.columns / GROUP;
+    let blocks = x.columns / BLOCK;
     let mut acc = 0.0f32;
     for (index, bytes) in row.chunks_exact(format.block_bytes()).enumerate() {
-        let at = token * groups + index;
+        let at = token * blocks + index;
         let weights = block::unpack_block(format, bytes);
-        let q = &x.q[at * GROUP..][..GROUP];
-        let products = weights
-            .q
-            .iter()
-            .zip(q)
-            .map(|(w, q)| i32::from(*w) * i32::from(*q));
-        let isum: i32 = products.sum();
-        acc = (isum as f32).mul_add(weights.scale * x.scale[at], acc);
+        let q = &x.q[at * BLOCK..][..BLOCK];
+        let isum = |group: usize| -> i32 {
+            let range = group * GROUP..(group + 1) * GROUP;
+            let products = weights.q[range.clone()].iter().zip(&q[range]);
+            products.map(|(w, q)| i32::from(*w) * i32::from(*q)).sum()
+        };
+        let t = (isum(1) as f32).mul_add(x.scale[2 * at + 1], isum(0) as f32 * x.scale[2 * at]);
+        acc = t.mul_add(weights.scale, acc);
         if block::has_offset(format) {
-            acc = (x.sum[at] as f32).mul_add(weights.offset * x.scale[at], acc);
+            acc = x.mass[at].mul_add(weights.offset, acc);
         }
     }
     acc

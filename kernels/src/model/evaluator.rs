@@ -11,10 +11,11 @@ use thiserror::Error;
 use super::forward::{Pass, Row};
 use super::{Facts, Model, PageId, Pages};
 use crate::attention::{PAGE_TOKENS, scratch_len};
-use crate::block::GROUP;
+use crate::block::BLOCK;
 use crate::matmul::STRIP;
 use crate::memory::Shared;
 use crate::pool::Pool;
+use crate::quantize::GROUP;
 use crate::rope;
 
 /// Some tokens of one sequence, at their position.
@@ -107,6 +108,7 @@ struct Workspace {
     q: Vec<i8>,
     scale: Vec<f32>,
     sum: Vec<i32>,
+    mass: Vec<f32>,
 }
 
 /// Lengths of rows, derived from a model's facts.
@@ -145,7 +147,7 @@ impl Sizes {
     /// Bytes of the workspace for one token.
     fn token_bytes(&self) -> usize {
         let floats = self.x + self.input + self.qkv + self.mixed + self.hidden;
-        floats * 4 + self.input + self.input.div_ceil(GROUP) * 8
+        floats * 4 + self.input + self.input.div_ceil(GROUP) * 8 + self.input.div_ceil(BLOCK) * 4
     }
 }
 
@@ -160,6 +162,7 @@ impl Evaluator {
         let sizes = Sizes::of(facts);
         let (threads, tokens_max) = (threads.max(1), tokens_max.max(1));
         let groups = sizes.input.div_ceil(GROUP);
+        let blocks = sizes.input.div_ceil(BLOCK);
         let workspace = Workspace {
             x: vec![0.0; tokens_max * sizes.x],
             normed: vec![0.0; tokens_max * sizes.input],
@@ -170,6 +173,7 @@ impl Evaluator {
             q: vec![0; tokens_max * sizes.input],
             scale: vec![0.0; tokens_max * groups],
             sum: vec![0; tokens_max * groups],
+            mass: vec![0.0; tokens_max * blocks],
         };
         let factors = model.rope_factors.as_deref();
         let rope = rope::Table::new(facts.head_width, model.rope_base, factors);
@@ -259,6 +263,7 @@ impl Evaluator {
             q: Shared::new(&mut space.q),
             scale: Shared::new(&mut space.scale),
             sum: Shared::new(&mut space.sum),
+            mass: Shared::new(&mut space.mass),
             logits: Shared::new(&mut logits),
             faults: &faults,
         };

@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::evaluator::{Operation, Run, Sizes};
 use super::{Layer, Model};
 use crate::attention::{self, Cache, PAGE_TOKENS, Query};
-use crate::block::GROUP;
+use crate::block::BLOCK;
 use crate::embed::embed;
 use crate::matmul::{self, Finish, Input, Matrix, Output};
 use crate::memory::Shared;
 use crate::norm;
 use crate::pool::Place;
-use crate::quantize::{self, View, ViewMut};
+use crate::quantize::{self, GROUP, View, ViewMut};
 use crate::rope;
 
 /// One token of the step.
@@ -57,6 +57,7 @@ pub(super) struct Pass<'a> {
     pub(super) q: Shared<'a, i8>,
     pub(super) scale: Shared<'a, f32>,
     pub(super) sum: Shared<'a, i32>,
+    pub(super) mass: Shared<'a, f32>,
     pub(super) logits: Shared<'a, f32>,
     /// Per run, the first fault seen: layer * 256 + operation.
     pub(super) faults: &'a [AtomicU32],
@@ -246,12 +247,14 @@ impl Pass<'_> {
     fn quantize_row(&self, row: usize, x: &[f32]) -> bool {
         let values = row * x.len()..(row + 1) * x.len();
         let groups = values.start / GROUP..values.end / GROUP;
+        let blocks = values.start / BLOCK..values.end / BLOCK;
         // SAFETY: each row belongs to one thread until the next barrier.
         let out = unsafe {
             ViewMut {
                 q: self.q.slice_mut(values),
                 scale: self.scale.slice_mut(groups.clone()),
                 sum: self.sum.slice_mut(groups),
+                mass: self.mass.slice_mut(blocks),
             }
         };
         quantize::quantize(self.model.isa, x, out)
@@ -279,7 +282,8 @@ impl Pass<'_> {
                 columns: matrix.columns(),
                 q: self.q.slice(0..groups.end * GROUP),
                 scale: self.scale.slice(groups.clone()),
-                sum: self.sum.slice(groups),
+                sum: self.sum.slice(groups.clone()),
+                mass: self.mass.slice(0..groups.end * GROUP / BLOCK),
             };
             let input = Input {
                 tokens,

@@ -1,9 +1,8 @@
 //! The definition of quantizing in code.
 
-use super::{AMAX_MIN, ViewMut};
-use crate::block::GROUP;
+use super::{AMAX_MIN, GROUP, ViewMut};
 
-/// Quantizes a run of whole groups. False if a value is not finite.
+/// Quantizes a run of whole blocks. False if a value is not finite.
 pub fn quantize(x: &[f32], out: ViewMut<'_>) -> bool {
     let mut finite = true;
     for (group, x) in x.chunks_exact(GROUP).enumerate() {
@@ -23,6 +22,10 @@ pub fn quantize(x: &[f32], out: ViewMut<'_>) -> bool {
         }
         out.scale[group] = amax / 127.0;
         out.sum[group] = q.iter().map(|q| i32::from(*q)).sum();
+    }
+    for (block, mass) in out.mass.iter_mut().enumerate() {
+        let (sum, scale) = (&out.sum[2 * block..][..2], &out.scale[2 * block..][..2]);
+        *mass = (sum[1] as f32).mul_add(scale[1], sum[0] as f32 * scale[0]);
     }
     finite
 }

@@ -13,9 +13,11 @@ pub(super) fn multiply(threads: usize, weights: Source<'_>, x: &[f64]) -> Vec<f6
     let tokens = x.len() / weights.columns;
     let panels = weights.rows.div_ceil(ROWS);
     let share = panels.div_ceil(threads).max(1);
+    let tiles = &side_by_side(x, weights.columns);
     let mut out = vec![0.0; tokens * weights.rows];
     let parts: Vec<Vec<f64>> = std::thread::scope(|scope| {
-        let work = |start: usize| move || rows(weights, x, start, (start + share).min(panels));
+        let work =
+            |start: usize| move || rows(weights, tiles, tokens, start, (start + share).min(panels));
         let starts = (0..panels).step_by(share);
         let threads: Vec<_> = starts.map(|start| scope.spawn(work(start))).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<f64>>| {
@@ -40,10 +42,30 @@ pub(super) fn multiply(threads: usize, weights: Source<'_>, x: &[f64]) -> Vec<f6
     out
 }
 
-fn rows(weights: Source<'_>, x: &[f64], start: usize, end: usize) -> Vec<f64> {
+/// Tokens in groups, each group's values for one column side by side; zeros beyond the last token.
+fn side_by_side(x: &[f64], columns: usize) -> Vec<Vec<[f64; TOKENS]>> {
+    let tile = |x: &[f64]| {
+        let mut tile = vec![[0.0; TOKENS]; columns];
+        for (token, x) in x.chunks_exact(columns).enumerate() {
+            tile.iter_mut()
+                .zip(x)
+                .for_each(|(tile, x)| tile[token] = *x);
+        }
+        tile
+    };
+    x.chunks(TOKENS * columns).map(tile).collect()
+}
+
+fn rows(
+    weights: Source<'_>,
+    tiles: &[Vec<[f64; TOKENS]>],
+    tokens: usize,
+    start: usize,
+    end: usize,
+) -> Vec<f64> {
     let columns = weights.columns;
     let row_bytes = weights.bytes.len() / weights.rows;
-    let mut out = Vec::with_capacity((end - start) * x.len() / columns * ROWS);
+    let mut out = Vec::with_capacity((end - start) * tokens * ROWS);
     let mut row = vec![0.0f32; columns];
     let mut panel = vec![[0.0f64; ROWS]; columns];
     for first in (start..end).map(|panel| panel * ROWS) {
@@ -55,58 +77,48 @@ fn rows(weights: Source<'_>, x: &[f64], start: usize, end: usize) -> Vec<f64> {
                 .zip(&row)
                 .for_each(|(panel, weight)| panel[lane] = f64::from(*weight));
         }
-        for x in x.chunks(TOKENS * columns) {
-            if x.len() == TOKENS * columns {
-                out.extend(tile::<TOKENS>(&panel, x).as_flattened());
-            } else {
-                x.chunks_exact(columns)
-                    .for_each(|x| out.extend(tile::<1>(&panel, x).as_flattened()));
-            }
+        for (index, x) in tiles.iter().enumerate() {
+            let count = TOKENS.min(tokens - index * TOKENS);
+            out.extend(tile(&panel, x)[..count].as_flattened());
         }
     }
     out
 }
 
-fn tile<const T: usize>(panel: &[[f64; ROWS]], x: &[f64]) -> [[f64; ROWS]; T] {
+fn tile(panel: &[[f64; ROWS]], x: &[[f64; TOKENS]]) -> [[f64; ROWS]; TOKENS] {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the machine has it.
-            return unsafe { tile_avx512::<T>(panel, x) };
+            return unsafe { tile_avx512(panel, x) };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the machine has both.
-            return unsafe { tile_avx2::<T>(panel, x) };
+            return unsafe { tile_avx2(panel, x) };
         }
     }
-    tile_of::<T, false>(panel, x)
+    tile_of::<false>(panel, x)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn tile_avx512<const T: usize>(panel: &[[f64; ROWS]], x: &[f64]) -> [[f64; ROWS]; T] {
-    tile_of::<T, true>(panel, x)
+fn tile_avx512(panel: &[[f64; ROWS]], x: &[[f64; TOKENS]]) -> [[f64; ROWS]; TOKENS] {
+    tile_of::<true>(panel, x)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn tile_avx2<const T: usize>(panel: &[[f64; ROWS]], x: &[f64]) -> [[f64; ROWS]; T] {
-    tile_of::<T, true>(panel, x)
+fn tile_avx2(panel: &[[f64; ROWS]], x: &[[f64; TOKENS]]) -> [[f64; ROWS]; TOKENS] {
+    tile_of::<true>(panel, x)
 }
 
-/// The sums of T tokens and eight rows. `FUSED` where the machine fuses quickly; the yardstick does
+/// The sums of twelve tokens and eight rows. `FUSED` where the machine fuses quickly; the yardstick does
 /// not promise bits.
 #[inline(always)]
-fn tile_of<const T: usize, const FUSED: bool>(
-    panel: &[[f64; ROWS]],
-    x: &[f64],
-) -> [[f64; ROWS]; T] {
-    let columns = panel.len();
-    let rows: [&[f64]; T] = std::array::from_fn(|token| &x[token * columns..][..columns]);
-    let mut sums = [[0.0; ROWS]; T];
-    for (k, weights) in panel.iter().enumerate() {
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            let x = row[k];
+fn tile_of<const FUSED: bool>(panel: &[[f64; ROWS]], x: &[[f64; TOKENS]]) -> [[f64; ROWS]; TOKENS] {
+    let mut sums = [[0.0; ROWS]; TOKENS];
+    for (weights, x) in panel.iter().zip(x) {
+        for (sums, x) in sums.iter_mut().zip(x) {
             for (sum, weight) in sums.iter_mut().zip(weights) {
                 *sum = if FUSED {
                     x.mul_add(*weight, *sum)
