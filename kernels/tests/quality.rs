@@ -61,7 +61,7 @@ const DIVERGENCE_99_MAX: f64 = 0.037;
 
 #[test]
 fn the_canonical_arithmetic_is_as_close_to_the_model_as_llama_cpp() {
-    let tokenizer = Tokenizer::load(&GGUF, &FILE).unwrap();
+    let tokenizer = Tokenizer::load(&GGUF).unwrap();
     let ids = tokenizer
         .encode(steps::PERPLEXITY_TEXT, Specials::Text, true)
         .unwrap();
