@@ -35,6 +35,9 @@ pub struct Claims {
     pub client: NodeId,
     /// `iat` and `nbf`.
     pub issued_at: u64,
+    /// `ims`: the milliseconds of that second, 0 to 999, so that a door knows which of the two came first,
+    /// its opening or the ticket.
+    pub issued_ms: u64,
     /// `exp`: it must be presented before this; running streams are not cut by it.
     pub expires_at: u64,
     /// `jti`: the attempt, accepted once.
@@ -250,7 +253,7 @@ fn decode(part: &str, text: &str) -> Result<Vec<u8>, TicketError> {
 
 fn check_times(claims: &Claims, now: u64) -> Result<(), TicketError> {
     match claims.expires_at.checked_sub(claims.issued_at) {
-        Some(1..=LIFETIME_SECONDS) => {}
+        Some(1..=LIFETIME_SECONDS) if claims.issued_ms < 1000 => {}
         _ => return Err(TicketError::Lifetime),
     }
     let earliest = claims.issued_at.saturating_sub(LEEWAY_SECONDS);

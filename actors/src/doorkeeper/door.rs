@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug)]
 pub struct Door {
     wiring: Wiring,
-    /// Tickets issued up to this second may have been let in by a door before this one.
-    opened_seconds: u64,
+    /// Tickets issued up to this time may have been let in by a door before this one.
+    opened: Time,
     /// Tickets let in, and the second from which they are too old to be let in anyway.
     used: BTreeMap<AttemptId, u64>,
     /// The same, by that second.
@@ -38,7 +38,7 @@ impl Door {
         };
         Door {
             wiring,
-            opened_seconds: now.seconds().saturating_add(ahead),
+            opened: now.plus_ms(ahead * 1000),
             used: BTreeMap::new(),
             forget: BTreeSet::new(),
         }
@@ -65,7 +65,11 @@ impl Door {
             now_seconds: now.seconds(),
         };
         let claims = ticket::verify(ticket, &expected).map_err(Turnaway::Ticket)?;
-        if claims.issued_at <= self.opened_seconds {
+        let issued = claims
+            .issued_at
+            .saturating_mul(1000)
+            .saturating_add(claims.issued_ms);
+        if Time(issued) <= self.opened {
             return Err(Turnaway::Window);
         }
         self.forget_expired(now);

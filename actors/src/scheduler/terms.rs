@@ -53,6 +53,7 @@ impl Place {
                 worker,
                 client: admit.client,
                 issued_at: 0,
+                issued_ms: 0,
                 expires_at: 0,
                 attempt: AttemptId::of(hold, admit.number),
                 hold,

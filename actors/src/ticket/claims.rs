@@ -34,7 +34,7 @@ pub(super) fn write(claims: &Claims) -> String {
     write!(
         text,
         concat!(
-            r#"{{"iss":"{}","sub":"{}","aud":"{}","cnf":{{"kid":"{}"}},"iat":{},"nbf":{},"exp":{},"#,
+            r#"{{"iss":"{}","sub":"{}","aud":"{}","cnf":{{"kid":"{}"}},"iat":{},"ims":{},"nbf":{},"exp":{},"#,
             r#""jti":"{}","hold":"{}","req":"{}","att":{},"mdl":"{}","mxi":{},"mxo":{},"prc":"{}","#,
             r#""cap":{},"dl":{},"scp":"{}"}}"#
         ),
@@ -43,6 +43,7 @@ pub(super) fn write(claims: &Claims) -> String {
         claims.worker,
         claims.client,
         claims.issued_at,
+        claims.issued_ms,
         claims.issued_at,
         claims.expires_at,
         claims.attempt,
@@ -71,6 +72,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Claims, TicketError> {
         worker: members.id("aud")?,
         client: members.confirmation()?,
         issued_at: members.number("iat")?,
+        issued_ms: members.number("ims")?,
         expires_at: {
             not_before = members.number("nbf")?;
             members.number("exp")?

@@ -17,6 +17,7 @@ fn claims() -> Claims {
         worker: NodeKey::from_secret([5; 32]).node(),
         client: NodeKey::from_secret([6; 32]).node(),
         issued_at: NOW,
+        issued_ms: 7,
         expires_at: NOW + LIFETIME_SECONDS,
         attempt: AttemptId::of(hold, 1),
         hold,

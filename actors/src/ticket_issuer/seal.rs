@@ -29,6 +29,7 @@ impl Core for Seal {
         let claims = Claims {
             issuer: self.key.node(),
             issued_at,
+            issued_ms: now.0 % 1000,
             expires_at: issued_at.saturating_add(LIFETIME_SECONDS),
             attempt: AttemptId::of(issue.claims.hold, issue.claims.number),
             client: issue.client,
@@ -82,6 +83,7 @@ mod tests {
             worker: NodeId([4; 32]),
             client: NodeId([5; 32]),
             issued_at: 0,
+            issued_ms: 0,
             expires_at: 0,
             attempt: AttemptId([0; 16]),
             hold,

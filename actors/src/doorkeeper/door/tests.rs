@@ -27,6 +27,7 @@ fn claims(number: u32) -> Claims {
         worker: NodeId([2; 32]),
         client: NodeId([5; 32]),
         issued_at: NOW.seconds(),
+        issued_ms: 0,
         expires_at: NOW.seconds() + 120,
         attempt: AttemptId::of(hold, number),
         hold,

@@ -76,6 +76,7 @@ impl Desk {
             worker: NodeKey::from_secret([3; 32]).node(),
             client: CLIENT,
             issued_at: 0,
+            issued_ms: 0,
             expires_at: 0,
             attempt: AttemptId([n; 16]),
             hold,
