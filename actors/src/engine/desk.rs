@@ -480,6 +480,6 @@ impl<F: Forward, W: Words> Desk<F, W> {
 
 /// How long an attempt stays silent at most while steps are short.
 const PROGRESS_EVERY_MS: u64 = 1_000;
-/// Attempts at a time, waiting ones included: far more than can run, so that the queue in front of an engine
-/// is the scheduler's business and not a second one here.
-pub const ATTEMPTS_MAX: usize = 256;
+/// Attempts at a time, waiting ones included: as many as a keeper has, far more than can run, so that the queue
+/// in front of an engine is the scheduler's business and not a second one here.
+pub const ATTEMPTS_MAX: usize = 1024;
