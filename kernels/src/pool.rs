@@ -4,12 +4,13 @@
 //! meets the others at barriers. Parts are contiguous and fixed, because streaming weights from memory
 //! is fastest when each thread reads one long run of it.
 //!
-//! Waiting spins for a moment and then yields, since a barrier is crossed some hundred times per token.
+//! Waiting spins for a moment, since a barrier is crossed some hundred times per token, and then sleeps: on a
+//! machine that others use too, a thread that only yields waits out everybody's time slices at each barrier.
 //! Between steps a thread spins only briefly and then sleeps: an idle node burns nothing.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
 /// A fixed number of threads, of which the caller is the first.
@@ -37,6 +38,10 @@ struct State {
     count: usize,
     arrived: AtomicUsize,
     generation: AtomicUsize,
+    /// Threads that gave up spinning and sleep at `gate`.
+    sleepers: AtomicUsize,
+    gate: Condvar,
+    lock: Mutex<()>,
 }
 
 type Job = *const (dyn Fn(&Place<'_>) + Sync);
@@ -57,6 +62,9 @@ impl Pool {
             count,
             arrived: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
+            sleepers: AtomicUsize::new(0),
+            gate: Condvar::new(),
+            lock: Mutex::new(()),
         });
         // Built before the first spawn, so that a failing spawn stops the threads it already made.
         let mut pool = Self {
@@ -123,15 +131,23 @@ impl Place<'_> {
         let generation = state.generation.load(Ordering::Relaxed);
         if state.arrived.fetch_add(1, Ordering::AcqRel) + 1 == state.count {
             state.arrived.store(0, Ordering::Relaxed);
+            // Sequentially consistent with `sleep`: either it sees the new generation, or this sees it.
             state
                 .generation
-                .store(generation.wrapping_add(1), Ordering::Release);
+                .store(generation.wrapping_add(1), Ordering::SeqCst);
+            if state.sleepers.load(Ordering::SeqCst) > 0 {
+                drop(state.lock.lock().unwrap_or_else(PoisonError::into_inner));
+                state.gate.notify_all();
+            }
             return;
         }
-        let mut spins = 0u32;
-        while state.generation.load(Ordering::Acquire) == generation {
-            wait_a_moment(&mut spins);
+        for _ in 0..BARRIER_SPINS {
+            if state.generation.load(Ordering::Acquire) != generation {
+                return;
+            }
+            std::hint::spin_loop();
         }
+        state.sleep(generation);
     }
 
     /// This thread's part of so many equal pieces of work.
@@ -182,13 +198,18 @@ fn work(state: &State, index: usize) {
     }
 }
 
-fn wait_a_moment(spins: &mut u32) {
-    *spins = spins.saturating_add(1);
-    if *spins < BARRIER_SPINS {
-        std::hint::spin_loop();
-    } else {
-        // Somebody else has our core, or holds the other one: let the system run them.
-        std::thread::yield_now();
+impl State {
+    /// Sleeps until the generation is over.
+    fn sleep(&self, generation: usize) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while self.generation.load(Ordering::SeqCst) == generation {
+            guard = self
+                .gate
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -206,8 +227,9 @@ impl Drop for AbortOnPanic {
 /// too short to be noticed as load.
 const IDLE_SPINS: u32 = 4_000;
 
-/// About the time of the longest phase of decoding one token.
-const BARRIER_SPINS: u32 = 10_000;
+/// Some tens of microseconds: what two threads differ by when both have a core. When they do not, spinning
+/// keeps the core from the very thread that is waited for.
+const BARRIER_SPINS: u32 = 1_000;
 
 #[cfg(test)]
 mod tests {
