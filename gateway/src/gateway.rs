@@ -83,6 +83,7 @@ impl GatewayHandle {
 /// What a running gateway keeps: the listeners' tasks end with it.
 pub struct Running {
     shared: Arc<Shared>,
+    socket: Option<PathBuf>,
     _listeners: JoinSet<()>,
 }
 
@@ -117,6 +118,7 @@ impl Gateway {
                 .map_err(|error| format!("cannot listen on {}: {error}", path.display()))?;
             bound.push(listener);
         }
+        let socket = args.socket.clone();
         let shared = Shared::new(args, myself.get_cell(), listening);
         let mut listeners = JoinSet::new();
         for listener in bound {
@@ -129,8 +131,21 @@ impl Gateway {
         }
         Ok(Running {
             shared,
+            socket,
             _listeners: listeners,
         })
+    }
+
+    /// A socket that nobody listens at any more would only puzzle whoever finds it.
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<GatewayMessage>,
+        state: &mut Running,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(socket) = state.socket.take() {
+            let _ = std::fs::remove_file(socket);
+        }
+        Ok(())
     }
 
     /// Where it listens.

@@ -1,3 +1,5 @@
+//! A gateway on real sockets: its death, its drain, and who gets a place.
+
 use super::*;
 use crate::scripted::{Answer, Scripted, args, ask};
 use ractor::Actor;

@@ -123,6 +123,7 @@ impl Usage {
             prompt_tokens,
             completion_tokens,
             total_tokens: u64::from(prompt_tokens) + u64::from(completion_tokens),
+            // Engines keep nothing of a prompt from one request to the next.
             prompt_tokens_details: PromptDetails { cached_tokens: 0 },
             completion_tokens_details: CompletionDetails {
                 reasoning_tokens: 0,

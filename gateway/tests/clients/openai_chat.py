@@ -141,13 +141,13 @@ def n_answers_come_each_with_its_own_ending():
 
 @check
 def a_stop_string_ends_the_answer_and_is_not_in_it():
-    text = chat(max_tokens=40).choices[0].message.content
+    text = chat(max_tokens=24).choices[0].message.content
     stop = text[len(text) // 2 :][:3]
     for stops in (stop, [stop, "never said at all"]):
-        answer = chat(max_tokens=40, stop=stops).choices[0]
+        answer = chat(max_tokens=24, stop=stops).choices[0]
         assert answer.finish_reason == "stop" and stop not in answer.message.content
         assert answer.message.content == text[: text.index(stop)]
-    streamed = chat(max_tokens=40, stop=stop, stream=True)
+    streamed = chat(max_tokens=24, stop=stop, stream=True)
     joined = "".join(chunk.choices[0].delta.content or "" for chunk in streamed)
     assert joined == text[: text.index(stop)]
 
@@ -155,12 +155,12 @@ def a_stop_string_ends_the_answer_and_is_not_in_it():
 @check
 def the_same_seed_gives_the_same_text():
     def said(**more):
-        return chat(temperature=1, max_tokens=24, **more).choices[0].message.content
+        return chat(temperature=1, max_tokens=10, **more).choices[0].message.content
 
     assert said(seed=7) == said(seed=7)
     assert said(seed=-7) == said(seed=-7)
-    assert len({said(seed=seed) for seed in range(4)}) > 1
-    assert len({said() for _ in range(4)}) > 1, "without a seed one is drawn"
+    assert len({said(seed=seed) for seed in range(3)}) > 1
+    assert len({said() for _ in range(3)}) > 1, "without a seed one is drawn"
     assert chat(seed=1).choices[0].message == chat(seed=2).choices[0].message, "greedy needs none"
 
 

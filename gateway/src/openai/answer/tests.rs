@@ -1,3 +1,5 @@
+//! Chunks join to the whole, and text cannot forge an event.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,4 +1,7 @@
+//! Every field, good and bad.
+
 use super::*;
+use proptest::prelude::*;
 use serde_json::json;
 
 /// A good request, with the fields of `more` added or put in place.
@@ -193,3 +196,75 @@ fn a_request_never_sets_more_aside_than_the_model_can_write() {
         assert_eq!(generate.sampling.seed, 42);
     }
 }
+
+/// Any JSON value, not too large.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z0-9-]{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-z0-9_]{0,8}", inner, 0..4)
+                .prop_map(|map| map.into_iter().collect::<Map<_, _>>().into()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_a_field_it_is_read_within_bounds_or_refused_by_name(
+        field in prop::sample::select(FIELDS),
+        value in anything(),
+    ) {
+        match read(json!({ field: value })) {
+            Err(problem) => {
+                let param = problem.param.unwrap_or_default();
+                prop_assert!(param.starts_with(field), "{field}: {param}");
+            }
+            Ok(chat) => {
+                let sampling = &chat.sampling;
+                prop_assert!((0.0..=2.0).contains(&sampling.temperature));
+                prop_assert!((0.0..=1.0).contains(&sampling.top_p));
+                prop_assert!((0.0..=1.0).contains(&sampling.min_p));
+                prop_assert!(sampling.repetition_penalty > 0.0);
+                prop_assert!(sampling.logit_bias.iter().all(|(_, bias)| bias.abs() <= 100.0));
+                prop_assert!((1..=CHOICES_MAX).contains(&chat.choices));
+                prop_assert!(chat.tokens_max != Some(0) && chat.stop.len() <= STOPS_MAX);
+            }
+        }
+    }
+}
+
+const FIELDS: &[&str] = &[
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "seed",
+    "stop",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "tools",
+    "tool_choice",
+    "logprobs",
+    "response_format",
+    "modalities",
+    "mirostat",
+    "user",
+    "metadata",
+    "ignore_eos",
+];
