@@ -118,6 +118,29 @@ pub struct Work {
     pub resume: Option<Resume>,
 }
 
+impl Work {
+    /// What was delivered before this attempt: what both sides sign for one that fails before it begins.
+    pub fn delivered(&self) -> Tally {
+        let none: &[u32] = &[];
+        let (prompt, choices) = match &self.resume {
+            Some(resume) => {
+                let ids = resume.choices.iter().map(|choice| choice.ids.as_slice());
+                (resume.prompt.as_slice(), ids.collect())
+            }
+            None => (
+                none,
+                vec![none; self.generate.choices.min(CHOICES_MAX) as usize],
+            ),
+        };
+        let tokens: usize = choices.iter().map(|ids| ids.len()).sum();
+        Tally {
+            prompt_tokens: prompt.len() as u32,
+            completion_tokens: tokens as u32,
+            transcript: crate::receipt::transcript(prompt, choices),
+        }
+    }
+}
+
 /// Where to take up a stream: the prompt's ids and, for each choice, what the client already has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {

@@ -260,6 +260,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
             return;
         }
         let mut events = Vec::new();
+        let delivered = work.delivered();
         match self.accept(now, work, &mut events) {
             Ok(attempt) => {
                 let sequences = attempt.choices.iter().map(|choice| {
@@ -282,11 +283,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
             }
             Err(failure) => out.push(FromEngine::Closed {
                 attempt: id,
-                tally: Tally {
-                    prompt_tokens: 0,
-                    completion_tokens: 0,
-                    transcript: transcript(&[], []),
-                },
+                tally: delivered,
                 failure: Some(failure),
             }),
         }

@@ -126,7 +126,9 @@ impl Answer {
                 if index > state.ids.len() {
                     return Err(Breach::Gap);
                 }
-                if state.finish.is_some() || position >= tokens_max {
+                // An engine stops at the same stop string, by the same scan of the same bytes.
+                let over = state.finish.is_some() || state.text.stop().is_some();
+                if over || position >= tokens_max || bytes.len() > TOKEN_BYTES_MAX {
                     return Err(Breach::Contradiction);
                 }
                 state.ids.push(id);
@@ -147,6 +149,9 @@ impl Answer {
                     return Err(Breach::Gap);
                 }
                 if (tokens as usize) < known || state.finish.is_some_and(|known| known != finish) {
+                    return Err(Breach::Contradiction);
+                }
+                if state.text.stop().is_some() && finish == Finish::Length {
                     return Err(Breach::Contradiction);
                 }
                 if state.finish.is_none() {
@@ -171,3 +176,6 @@ impl Answer {
             .ok_or(Breach::Contradiction)
     }
 }
+
+/// Bytes of one token, at most: far beyond any vocabulary's longest.
+const TOKEN_BYTES_MAX: usize = 4096;

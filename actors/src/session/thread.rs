@@ -9,10 +9,11 @@
 //! Loss is decided here, on the data path, by positions and deadlines. The client sees one ending at most.
 
 use super::answer::{Answer, Breach};
+use super::limits::*;
 use super::protocol::{Delivery, Effect, Grant, Input, Order, Trouble};
 use crate::contract::{Core, Time};
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Event, Failure, Work};
+use crate::generate::{Event, Failure, Finish, Work};
 use crate::ids::{AttemptId, HoldId, NodeId, NodeKey};
 use crate::outbox::protocol::Parcel;
 use crate::receipt::{Half, Receipt};
@@ -171,6 +172,15 @@ impl Thread {
         };
         if let Stage::Working { heard, .. } = &mut self.stage {
             *heard = now;
+            if matches!(
+                event,
+                Event::Ended {
+                    finish: Finish::Cancelled,
+                    ..
+                }
+            ) {
+                return self.lose(now, "the worker stopped before the end", out);
+            }
         }
         let silent = self.ended;
         let say = |delivery| {
@@ -240,7 +250,10 @@ impl Thread {
         if number != self.number {
             return;
         }
-        let passing = matches!(refusal, Refusal::NoWorker | Refusal::Busy { .. });
+        let passing = matches!(
+            refusal,
+            Refusal::NoWorker | Refusal::Busy { .. } | Refusal::LedgerUnavailable
+        );
         match &mut self.stage {
             // A stream that was begun waits for a worker to come back, as an engine that is restarting does.
             Stage::Asking { again, .. } if passing && number > 0 => {
@@ -376,7 +389,9 @@ impl Core for Thread {
     fn deadline(&self) -> Option<Time> {
         match &self.stage {
             Stage::New | Stage::Over => None,
-            Stage::Asking { since, again } => Some((*again).min(since.plus_ms(self.patience()))),
+            Stage::Asking { since, again } => {
+                Some((*again).min(since.plus_ms(patience_ms(self.number))))
+            }
             Stage::Working { heard, .. } => Some(heard.plus_ms(SILENCE_MS)),
             Stage::Leaving { again, until, .. } => Some((*again).min(*until)),
         }
@@ -386,7 +401,7 @@ impl Core for Thread {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        let patience = self.patience();
+        let patience = patience_ms(self.number);
         match &mut self.stage {
             Stage::New | Stage::Over => {}
             Stage::Asking { since, again } => {
@@ -402,7 +417,9 @@ impl Core for Thread {
                         Trouble::Lost { attempts, reason }
                     }
                 };
-                self.fail(trouble, out);
+                // A ticket may be on its way all the same: it is waited for as after a hang-up.
+                self.end(Delivery::Failed(trouble), out);
+                self.hang_up(now, out);
             }
             Stage::Working { .. } => self.lose(now, "the worker fell silent", out),
             Stage::Leaving {
@@ -429,37 +446,6 @@ impl Core for Thread {
         assert!(!leaving || self.ended, "only a client that is gone is left");
     }
 }
-
-impl Thread {
-    fn patience(&self) -> u64 {
-        match self.number {
-            0 => QUEUE_MS_MAX,
-            _ => RESUME_MS_MAX,
-        }
-    }
-}
-
-/// Attempts of one request, at most.
-const ATTEMPTS_MAX: u32 = 4;
-/// How often an unanswered question is asked again.
-const ASK_AGAIN_MS: u64 = 2_000;
-/// How soon a begun stream asks again when no worker is there.
-const COME_BACK_MS: u64 = 250;
-/// How long a session waits after a second closed door: two such waits outlast the window of any door, which is
-/// the leeway of tickets and a second of rounding.
-const WINDOW_MS: u64 = 3_000;
-/// How long a request waits for its first worker.
-const QUEUE_MS_MAX: u64 = 120_000;
-/// How long a begun stream waits for another one.
-const RESUME_MS_MAX: u64 = 30_000;
-/// A worker says something every second; one that has not for so long is lost.
-const SILENCE_MS: u64 = 15_000;
-/// How often an unanswered cancel is said again.
-const CANCEL_AGAIN_MS: u64 = 1_000;
-/// How long the worker's signature is waited for after a hang-up.
-const LEAVE_MS: u64 = 30_000;
-/// How long a ticket that was under way when the client left is waited for.
-const WITHDRAW_MS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests;

@@ -403,3 +403,41 @@ fn a_knock_that_arrived_twice_is_no_loss_and_work_beyond_the_ticket_is_hopeless(
         Some(Delivery::Failed(Trouble::Failed(Failure::Invalid { .. })))
     ));
 }
+
+mod chaos;
+
+#[test]
+fn a_ticket_that_comes_after_the_patience_is_used_to_release_its_hold() {
+    let mut desk = Desk::new(1);
+    desk.say(Input::Begin);
+    desk.wake_at(120_000);
+    assert_eq!(desk.endings(), 1);
+    let out = desk.say(desk.grant(0));
+    assert!(matches!(
+        &out[..],
+        [Effect::Knock { .. }, Effect::Cancel { .. }]
+    ));
+    assert_eq!(desk.endings(), 1);
+}
+
+#[test]
+fn a_worker_that_goes_on_after_a_stop_string_or_stops_unasked_is_not_believed() {
+    let finish = |finish| Event::Ended {
+        choice: 0,
+        tokens: 1,
+        finish,
+    };
+    let mut desk = Desk::new(1);
+    desk.begin();
+    desk.token(0, 0, "one END");
+    assert!(asks(&desk.token(0, 1, "more"), 1));
+    let mut desk = Desk::new(1);
+    desk.begin();
+    desk.token(0, 0, "one END");
+    assert!(asks(&desk.event(0, finish(Finish::Length)), 1));
+    let mut desk = Desk::new(1);
+    desk.begin();
+    desk.token(0, 0, "one");
+    assert!(asks(&desk.event(0, finish(Finish::Cancelled)), 1));
+    assert_eq!(desk.endings(), 0);
+}

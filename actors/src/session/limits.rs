@@ -1,0 +1,31 @@
+//! How often, how long and how many: every bound of a session, with its reason.
+
+/// How long a worker is waited for: by a new request, and by a stream that has begun.
+pub(super) fn patience_ms(number: u32) -> u64 {
+    match number {
+        0 => QUEUE_MS_MAX,
+        _ => RESUME_MS_MAX,
+    }
+}
+
+/// Attempts of one request, at most.
+pub(super) const ATTEMPTS_MAX: u32 = 4;
+/// How often an unanswered question is asked again.
+pub(super) const ASK_AGAIN_MS: u64 = 2_000;
+/// How soon a begun stream asks again when no worker is there.
+pub(super) const COME_BACK_MS: u64 = 250;
+/// How long a session waits after a second closed door: two such waits outlast the window of any door, which is
+/// the leeway of tickets and a second of rounding.
+pub(super) const WINDOW_MS: u64 = 3_000;
+/// How long a request waits for its first worker.
+pub(super) const QUEUE_MS_MAX: u64 = 120_000;
+/// How long a begun stream waits for another one.
+pub(super) const RESUME_MS_MAX: u64 = 30_000;
+/// A worker says something every second; one that has not for so long is lost.
+pub(super) const SILENCE_MS: u64 = 15_000;
+/// How often an unanswered cancel is said again.
+pub(super) const CANCEL_AGAIN_MS: u64 = 1_000;
+/// How long the worker's signature is waited for after a hang-up.
+pub(super) const LEAVE_MS: u64 = 30_000;
+/// How long a ticket that was under way when the client left is waited for.
+pub(super) const WITHDRAW_MS: u64 = 5_000;
