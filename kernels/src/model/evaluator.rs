@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use thiserror::Error;
 
-use super::forward::{Pass, Row};
+use super::forward::{ALONE_MAX, Pass, Row};
 use super::{Facts, Model, PageId, Pages};
 use crate::attention::{PAGE_TOKENS, scratch_len};
 use crate::block::BLOCK;
@@ -163,17 +163,19 @@ impl Evaluator {
         let (threads, tokens_max) = (threads.max(1), tokens_max.max(1));
         let groups = sizes.input.div_ceil(GROUP);
         let blocks = sizes.input.div_ceil(BLOCK);
+        // In a small step every thread has rows of its own.
+        let rows = tokens_max.max(threads * ALONE_MAX);
         let workspace = Workspace {
             x: vec![0.0; tokens_max * sizes.x],
-            normed: vec![0.0; tokens_max * sizes.input],
+            normed: vec![0.0; rows * sizes.input],
             qkv: vec![0.0; tokens_max * sizes.qkv],
             mixed: vec![0.0; tokens_max * sizes.mixed],
             hidden: vec![0.0; tokens_max * sizes.hidden],
             scores: vec![0.0; threads * sizes.scores],
-            q: vec![0; tokens_max * sizes.input],
-            scale: vec![0.0; tokens_max * groups],
-            sum: vec![0; tokens_max * groups],
-            mass: vec![0.0; tokens_max * blocks],
+            q: vec![0; rows * sizes.input],
+            scale: vec![0.0; rows * groups],
+            sum: vec![0; rows * groups],
+            mass: vec![0.0; rows * blocks],
         };
         let factors = model.rope_factors.as_deref();
         let rope = rope::Table::new(facts.head_width, model.rope_base, factors);
@@ -192,7 +194,8 @@ impl Evaluator {
         let sizes = Sizes::of(facts);
         let rope = facts.context * facts.head_width * 4;
         let scores = threads.max(1) * sizes.scores * 4;
-        (tokens_max.max(1) * sizes.token_bytes() + scores + rope) as u64
+        let rows = tokens_max.max(threads.max(1) * ALONE_MAX);
+        (rows * sizes.token_bytes() + scores + rope) as u64
     }
 
     /// The model it evaluates.
@@ -265,6 +268,7 @@ impl Evaluator {
             sum: Shared::new(&mut space.sum),
             mass: Shared::new(&mut space.mass),
             logits: Shared::new(&mut logits),
+            alone: rows.len() <= ALONE_MAX,
             faults: &faults,
         };
         self.pool.run(&|place| pass.walk(place));

@@ -10,6 +10,10 @@
 //! A bar is a barrier. Between two barriers each thread writes rows or strips that no other thread
 //! touches, and reads only what was written before the last barrier; that is what makes the shared
 //! buffers below sound.
+//!
+//! A step of one or two tokens is decoding, where a barrier costs more than a row. There every thread norms
+//! and quantizes the rows for itself, and stores the keys that it attends to, so five of the barriers
+//! above remain. The results are the same; only who computes them differs.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,6 +63,8 @@ pub(super) struct Pass<'a> {
     pub(super) sum: Shared<'a, i32>,
     pub(super) mass: Shared<'a, f32>,
     pub(super) logits: Shared<'a, f32>,
+    /// Whether every thread norms and quantizes all rows for itself.
+    pub(super) alone: bool,
     /// Per run, the first fault seen: layer * 256 + operation.
     pub(super) faults: &'a [AtomicU32],
 }
@@ -81,7 +87,6 @@ impl Pass<'_> {
             head,
             faults,
         );
-        place.barrier();
         self.multiply(
             place,
             head,
@@ -90,7 +95,6 @@ impl Pass<'_> {
             &self.logits,
             Finish::Store,
         );
-        place.barrier();
         for wanted in place.part(self.wanted.len()) {
             let stride = head.output_columns();
             // SAFETY: written before the barrier; nobody writes logits any more.
@@ -116,7 +120,6 @@ impl Pass<'_> {
             &layer.qkv,
             faults,
         );
-        place.barrier();
         self.multiply(
             place,
             &layer.qkv,
@@ -125,9 +128,13 @@ impl Pass<'_> {
             &self.qkv,
             Finish::Store,
         );
-        place.barrier();
-        self.store(place, index);
-        place.barrier();
+        if !self.alone {
+            for row in place.part(tokens) {
+                let kv_heads = self.model.facts.kv_heads;
+                (0..kv_heads).for_each(|kv_head| self.store(index, row, kv_head));
+            }
+            place.barrier();
+        }
         self.attend(place, index);
         place.barrier();
         let output = &layer.attention_output;
@@ -138,9 +145,7 @@ impl Pass<'_> {
             output,
             Operation::AttentionOutput,
         );
-        place.barrier();
         self.multiply(place, output, tokens, &self.mixed, &self.x, Finish::Add);
-        place.barrier();
         let faults = (Operation::FeedNorm, Operation::FeedInput);
         self.norm(
             place,
@@ -150,7 +155,6 @@ impl Pass<'_> {
             &layer.gate_up,
             faults,
         );
-        place.barrier();
         self.multiply(
             place,
             &layer.gate_up,
@@ -159,7 +163,6 @@ impl Pass<'_> {
             &self.hidden,
             Finish::Gate,
         );
-        place.barrier();
         self.quantize(
             place,
             index,
@@ -167,7 +170,6 @@ impl Pass<'_> {
             &layer.down,
             Operation::FeedHidden,
         );
-        place.barrier();
         self.multiply(
             place,
             &layer.down,
@@ -176,7 +178,6 @@ impl Pass<'_> {
             &self.x,
             Finish::Add,
         );
-        place.barrier();
     }
 
     fn embed(&self, place: &Place<'_>) {
@@ -186,8 +187,6 @@ impl Pass<'_> {
             let x = unsafe { self.x.slice_mut(at..at + self.model.facts.width) };
             embed(&self.model.embedding, self.rows[row].token, x);
         }
-        // Rows are normed by the same thread that embedded them only in the first layer's order of
-        // parts; the barrier makes it not matter.
         place.barrier();
     }
 
@@ -203,7 +202,7 @@ impl Pass<'_> {
         (norm_fault, input_fault): (Operation, Operation),
     ) {
         let width = self.model.facts.width;
-        let part = place.part(rows.len());
+        let (part, base) = self.share(place, rows.len());
         for (to, from) in rows.enumerate().skip(part.start).take(part.len()) {
             let run = self.rows[from].run;
             // SAFETY: the residual is not written in this phase.
@@ -212,6 +211,7 @@ impl Pass<'_> {
                     .slice(from * self.sizes.x..from * self.sizes.x + width)
             };
             // SAFETY: each row belongs to one thread until the next barrier.
+            let to = base + to;
             let out = unsafe { self.normed.slice_mut(to * width..(to + 1) * width) };
             if !norm::rms(self.model.isa, x, weight, self.model.epsilon, out) {
                 self.fault(run, layer, norm_fault);
@@ -219,6 +219,17 @@ impl Pass<'_> {
             if matrix.is_quantized() && !self.quantize_row(to, out) {
                 self.fault(run, layer, input_fault);
             }
+        }
+        if !self.alone {
+            place.barrier();
+        }
+    }
+
+    /// The rows that this thread norms or quantizes, and where its first row is in those buffers.
+    fn share(&self, place: &Place<'_>, rows: usize) -> (Range<usize>, usize) {
+        match self.alone {
+            true => (0..rows, place.index * ALONE_MAX),
+            false => (place.part(rows), 0),
         }
     }
 
@@ -235,12 +246,16 @@ impl Pass<'_> {
             return;
         }
         let columns = matrix.columns();
-        for row in place.part(self.rows.len()) {
+        let (part, base) = self.share(place, self.rows.len());
+        for row in part {
             // SAFETY: these values are not written in this phase.
             let x = unsafe { values.slice(row * columns..(row + 1) * columns) };
-            if !self.quantize_row(row, x) {
+            if !self.quantize_row(base + row, x) {
                 self.fault(self.rows[row].run, layer, fault);
             }
+        }
+        if !self.alone {
+            place.barrier();
         }
     }
 
@@ -270,24 +285,33 @@ impl Pass<'_> {
         to: &Shared<'_, f32>,
         finish: Finish,
     ) {
-        let values = 0..tokens * matrix.columns();
-        let groups = if matrix.is_quantized() {
-            0..values.end / GROUP
+        let columns = matrix.columns();
+        let first = self.share(place, 0).1 * columns;
+        let values = first..first + tokens * columns;
+        let used = if matrix.is_quantized() {
+            values.clone()
         } else {
             0..0
+        };
+        let every = |elements: usize| used.start / elements..used.end / elements;
+        // Normed rows are in this thread's part too; other inputs are everybody's.
+        let floats = if std::ptr::eq(from, &self.normed) {
+            values
+        } else {
+            0..tokens * columns
         };
         // SAFETY: inputs are not written in this phase, and strips belong to one thread each.
         unsafe {
             let quantized = View {
-                columns: matrix.columns(),
-                q: self.q.slice(0..groups.end * GROUP),
-                scale: self.scale.slice(groups.clone()),
-                sum: self.sum.slice(groups.clone()),
-                mass: self.mass.slice(0..groups.end * GROUP / BLOCK),
+                columns,
+                q: self.q.slice(used.clone()),
+                scale: self.scale.slice(every(GROUP)),
+                sum: self.sum.slice(every(GROUP)),
+                mass: self.mass.slice(every(BLOCK)),
             };
             let input = Input {
                 tokens,
-                floats: from.slice(values),
+                floats: from.slice(floats),
                 quantized,
             };
             let output = Output {
@@ -297,34 +321,41 @@ impl Pass<'_> {
             };
             matmul::multiply(matrix, place.part(matrix.strips()), input, output);
         }
+        place.barrier();
     }
 
-    /// Turns queries and keys of this thread's rows, and stores keys and values in their pages.
-    fn store(&self, place: &Place<'_>, layer: usize) {
+    /// Turns the queries and the key of one row and kv head, and stores key and value in their page.
+    fn store(&self, layer: usize, index: usize, kv_head: usize) {
         let facts = &self.model.facts;
         let width = facts.head_width;
-        for index in place.part(self.rows.len()) {
-            let row = self.rows[index];
-            let turns = self.rope.at(row.position);
-            let at = index * self.sizes.qkv;
-            // SAFETY: each row belongs to one thread until the next barrier.
-            let qkv = unsafe { self.qkv.slice_mut(at..at + self.sizes.qkv) };
-            let (queries, rest) = qkv.split_at_mut(self.sizes.keys_at);
-            let (keys, values) = rest.split_at_mut(self.sizes.values_at - self.sizes.keys_at);
-            rope::turn(self.model.isa, &mut queries[..facts.heads * width], turns);
-            rope::turn(self.model.isa, &mut keys[..facts.kv_heads * width], turns);
-            let table = self.table(row.run);
-            let slot = row.position % PAGE_TOKENS;
-            let heads = keys.chunks_exact(width).zip(values.chunks_exact(width));
-            for (kv_head, (key, value)) in heads.enumerate().take(facts.kv_heads) {
-                let part = self.part(table[row.position / PAGE_TOKENS], layer, kv_head);
-                // SAFETY: no other thread writes this slot, and nobody reads in this phase.
-                let finite =
-                    unsafe { attention::store(&self.pages, part, width, slot, key, value) };
-                if !finite {
-                    self.fault(row.run, layer, Operation::KeysAndValues);
-                }
-            }
+        let group = width * facts.heads / facts.kv_heads;
+        let row = self.rows[index];
+        let turns = self.rope.at(row.position);
+        let at = index * self.sizes.qkv;
+        let queries = at + kv_head * group;
+        let key = at + self.sizes.keys_at + kv_head * width;
+        let value = at + self.sizes.values_at + kv_head * width;
+        let page = self.table(row.run)[row.position / PAGE_TOKENS];
+        let part = self.part(page, layer, kv_head);
+        // SAFETY: these parts of the row, and the slot of the page, belong to one thread until the
+        // next barrier; of a page that is written, nothing is read before it is stored.
+        let finite = unsafe {
+            let isa = self.model.isa;
+            rope::turn(isa, self.qkv.slice_mut(queries..queries + group), turns);
+            rope::turn(isa, self.qkv.slice_mut(key..key + width), turns);
+            let key = self.qkv.slice(key..key + width);
+            let value = self.qkv.slice(value..value + width);
+            attention::store(
+                &self.pages,
+                part,
+                width,
+                row.position % PAGE_TOKENS,
+                key,
+                value,
+            )
+        };
+        if !finite {
+            self.fault(row.run, layer, Operation::KeysAndValues);
         }
     }
 
@@ -348,6 +379,9 @@ impl Pass<'_> {
                     item += 1;
                     if item % place.count != place.index {
                         continue;
+                    }
+                    if self.alone {
+                        rows.clone().for_each(|row| self.store(layer, row, kv_head));
                     }
                     let keys = self.rows[rows.end - 1].position + 1;
                     // SAFETY: pages and queries are not written in this phase.
@@ -406,6 +440,9 @@ impl Pass<'_> {
         self.faults[run].fetch_min(code, Ordering::Relaxed);
     }
 }
+
+/// The most tokens of a step in which every thread norms and quantizes all rows for itself.
+pub(super) const ALONE_MAX: usize = 2;
 
 /// Rows that share the reading of keys and values in one item of attention.
 const ATTENTION_TOKENS: usize = 8;
