@@ -5,6 +5,7 @@
 mod support;
 
 use serde_json::json;
+use std::process::Command;
 use std::sync::Mutex;
 use support::{Folder, Node, until};
 
@@ -163,6 +164,39 @@ fn a_hundred_hang_ups_stop_decoding_within_a_step_and_release_everything() {
         node.chat(None, json!({ "max_tokens": 2 })).unwrap().status,
         200
     );
+}
+
+#[test]
+fn a_stream_survives_the_death_of_its_engine_byte_for_byte() {
+    let folder = Folder::with_model();
+    let node = Node::start(&folder);
+    let ask = json!({ "max_tokens": 90, "seed": 3, "temperature": 0.8 });
+    let (undisturbed, error) = node.stream(None, ask.clone()).unwrap().rest().unwrap();
+    assert_eq!(error, None);
+    for events in [1, 8, 30] {
+        let mut stream = node.stream(None, ask.clone()).unwrap();
+        let mut text = String::new();
+        for _ in 0..events {
+            let event = stream.event().unwrap().unwrap_or_default();
+            text.push_str(
+                event["choices"][0]["delta"]["content"]
+                    .as_str()
+                    .unwrap_or_default(),
+            );
+        }
+        let pid = folder.json(&["ps"])["engines"][0]["pid"]
+            .as_u64()
+            .expect("an engine runs");
+        let killed = Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        let (rest, error) = stream.rest().unwrap();
+        assert_eq!(error, None, "killed after {events} events");
+        assert_eq!(text + &rest, undisturbed, "killed after {events} events");
+    }
+    wait_idle(&folder);
 }
 
 #[test]
