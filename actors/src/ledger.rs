@@ -20,10 +20,10 @@ use crate::names;
 use crate::price::{Micros, Prices};
 use crate::routing::LedgerPort;
 use crate::shell::{Node, Seat};
-use crate::store::{StoreError, Writer, open_file};
+use crate::store::{StoreError, Writer, open_file, reopen};
 use protocol::{GrantError, Input};
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,20 +45,47 @@ pub struct Verdict {
     pub faults: Vec<String>,
 }
 
-/// Reads the file at `path` and recomputes everything from the first entry on.
+/// Reads the file at `path`, which no node may have open, and recomputes everything from the first entry on.
 pub fn verify_file(path: &Path) -> Result<Verdict, StoreError> {
-    let store = LedgerStore::open(open_file(path)?)?;
-    Ok(verify(&store.load()?))
+    if !path.exists() {
+        let missing = format!("{}: there is no ledger here", path.display());
+        return Err(StoreError::of(missing));
+    }
+    Ok(verify(&LedgerStore::open(open_file(path)?)?, None))
 }
 
-fn verify(entries: &[Entry]) -> Verdict {
-    let (book, faults) = match Book::replay(Prices::REFERENCE, entries.iter().cloned()) {
-        Ok(book) => (book, Vec::new()),
-        Err(error) => (Book::default(), vec![error.to_string()]),
-    };
+/// What a running ledger says of itself, to be compared with its disk.
+struct Claim {
+    /// Entries it believes to be on the disk, and the hash of the last one.
+    durable: (u64, Digest),
+    /// Its accounts, if nothing is on its way to the disk.
+    members: Option<BTreeMap<MemberId, Account>>,
+}
+
+fn verify(store: &LedgerStore, claim: Option<Claim>) -> Verdict {
+    let mut book = Book::new(Prices::REFERENCE);
+    let mut faults = Vec::new();
+    let mut met = claim.as_ref().is_none_or(|claim| claim.durable.0 == 0);
+    let read = store.each(|entry| {
+        book.take_in(&entry).map_err(StoreError::of)?;
+        let Some(claim) = &claim else { return Ok(()) };
+        if claim.durable.0 != entry.sequence {
+            return Ok(());
+        }
+        met = claim.durable == book.head();
+        let members = claim.members.as_ref();
+        match members.is_none_or(|members| members == book.accounts().members()) {
+            true => Ok(()),
+            false => Err(StoreError::of("the accounts in memory are not the disk's")),
+        }
+    });
+    faults.extend(read.err().map(|error| error.message));
+    if !met {
+        faults.push("the disk is not what the memory says it is".to_owned());
+    }
     book.accounts().check();
     Verdict {
-        entries: entries.len() as u64,
+        entries: book.head().0,
         head: book.head().1,
         accounts: book.accounts().members().len() as u64,
         open_holds: book.accounts().open().len() as u64,
@@ -122,6 +149,12 @@ impl LedgerHandle {
         self.ask(LedgerMessage::OpenHolds).await
     }
 
+    /// The last entries that are on the disk, at most [`STATEMENT_MAX`], the newest first.
+    pub async fn statement(&self, count: usize) -> Result<Result<Vec<Entry>, StoreError>, Away> {
+        self.ask(|reply| LedgerMessage::Statement(count, reply))
+            .await
+    }
+
     /// Recomputes the books from the disk and compares them with those in memory.
     pub async fn verify(&self) -> Result<Result<Verdict, StoreError>, Away> {
         self.ask(LedgerMessage::Verify).await
@@ -159,7 +192,7 @@ pub struct LedgerState {
     seat: Seat<Book>,
     store: Arc<LedgerStore>,
     writer: Writer<Batch>,
-    waiting: BTreeMap<[u8; 16], Vec<RpcReplyPort<Result<(), GrantError>>>>,
+    waiting: BTreeMap<[u8; 16], VecDeque<RpcReplyPort<Result<(), GrantError>>>>,
 }
 
 impl LedgerState {
@@ -177,9 +210,16 @@ impl LedgerState {
             match port {
                 LedgerPort::Persist(batch) => self.writer.put(batch)?,
                 LedgerPort::Granted { id, outcome } => {
-                    for reply in self.waiting.remove(&id).unwrap_or_default() {
+                    // Grants are answered in the order they came, so those of one id are too.
+                    let btree_map::Entry::Occupied(mut waiting) = self.waiting.entry(id) else {
+                        continue;
+                    };
+                    if let Some(reply) = waiting.get_mut().pop_front() {
                         // Whoever asked may have gone; the deed stands.
-                        let _ = reply.send(outcome.clone());
+                        let _ = reply.send(outcome);
+                    }
+                    if waiting.get().is_empty() {
+                        waiting.remove();
                     }
                 }
             }
@@ -200,8 +240,12 @@ impl Ledger {
         myself: ActorRef<LedgerMessage>,
         args: LedgerArgs,
     ) -> Result<LedgerState, ActorProcessingErr> {
-        let store = Arc::new(LedgerStore::open(open_file(&args.path)?)?);
-        let book = Book::replay(Prices::REFERENCE, store.load()?)?;
+        let (store, book) = reopen(&args.path, |database| {
+            let store = LedgerStore::open(database)?;
+            let book = store.replay(Prices::REFERENCE)?;
+            Ok((Arc::new(store), book))
+        })
+        .await?;
         let (me, writing) = (myself.clone(), store.clone());
         let writer = Writer::start(
             names::LEDGER,
@@ -267,7 +311,12 @@ impl Ledger {
         reply: RpcReplyPort<Result<(), GrantError>>,
         state: &mut LedgerState,
     ) -> Result<(), ActorProcessingErr> {
-        state.waiting.entry(id).or_default().push(reply);
+        let waiting: usize = state.waiting.values().map(VecDeque::len).sum();
+        if waiting >= GRANTS_MAX {
+            let _ = reply.send(Err(GrantError::Unwritten));
+            return Ok(());
+        }
+        state.waiting.entry(id).or_default().push_back(reply);
         Ok(state.step(input, &myself)?)
     }
 
@@ -296,39 +345,61 @@ impl Ledger {
         state.seat.core().accounts().open().len() as u64
     }
 
-    /// The books, recomputed from the disk. On a thread of its own: it reads everything.
+    /// The last entries on the disk. On a thread of its own, as everything that reads the disk.
+    #[ractor::message(Statement(count, reply))]
+    fn statement(
+        &self,
+        count: usize,
+        reply: RpcReplyPort<Result<Vec<Entry>, StoreError>>,
+        state: &mut LedgerState,
+    ) -> Result<(), ActorProcessingErr> {
+        read(&state.store, reply, move |store| {
+            store.last(count.min(STATEMENT_MAX))
+        })
+    }
+
+    /// The books, recomputed from the disk.
     #[ractor::message(Verify(reply))]
     fn verify(
         &self,
         reply: RpcReplyPort<Result<Verdict, StoreError>>,
         state: &mut LedgerState,
     ) -> Result<(), ActorProcessingErr> {
-        let store = state.store.clone();
-        let (sequence, head) = state.seat.core().head();
-        std::thread::Builder::new()
-            .name("ledger-verify".to_owned())
-            .spawn(move || {
-                let verdict = store.load().map(|entries| {
-                    let mut verdict = verify(&entries);
-                    if verdict.entries == sequence && verdict.head != head {
-                        verdict
-                            .faults
-                            .push("the disk and the memory differ".to_owned());
-                    }
-                    if verdict.entries < sequence.saturating_sub(IN_FLIGHT_MAX) {
-                        verdict
-                            .faults
-                            .push("the disk is behind the memory".to_owned());
-                    }
-                    verdict
-                });
-                let _ = reply.send(verdict);
-            })?;
-        Ok(())
+        let book = state.seat.core();
+        let still = book.durable() == book.head();
+        let claim = Claim {
+            durable: book.durable(),
+            members: still.then(|| book.accounts().members().clone()),
+        };
+        read(&state.store, reply, |store| Ok(verify(store, Some(claim))))
     }
+}
+
+/// Reads the disk on a thread of its own, so that the mailbox goes on.
+fn read<T: Send + 'static>(
+    store: &Arc<LedgerStore>,
+    reply: RpcReplyPort<Result<T, StoreError>>,
+    look: impl FnOnce(&LedgerStore) -> Result<T, StoreError> + Send + 'static,
+) -> Result<(), ActorProcessingErr> {
+    // The state and the writer have the store too.
+    if Arc::strong_count(store) >= 2 + READERS_MAX {
+        let _ = reply.send(Err(StoreError::of("the ledger is being read already")));
+        return Ok(());
+    }
+    let store = store.clone();
+    std::thread::Builder::new()
+        .name("ledger-read".to_owned())
+        .spawn(move || {
+            let _ = reply.send(look(&store));
+        })?;
+    Ok(())
 }
 
 /// How long a call may take: a verification reads every entry.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
-/// Entries that may be in memory and not yet on the disk: two batches.
-const IN_FLIGHT_MAX: u64 = 2 * 4096;
+/// Entries of one statement, at most.
+pub const STATEMENT_MAX: usize = 1000;
+/// Grants that may wait for the disk, at most.
+const GRANTS_MAX: usize = 1024;
+/// Readings of the disk at one time, at most.
+const READERS_MAX: usize = 2;

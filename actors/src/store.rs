@@ -5,10 +5,12 @@
 //! and reopens what the disk really holds. Commits are batches made by a core, so fsyncs are shared.
 
 use redb::backends::FileBackend;
-use redb::{Database, Durability, StorageBackend, WriteTransaction};
+use redb::{Database, DatabaseError, Durability, StorageBackend, WriteTransaction};
 use std::fs::OpenOptions;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 /// The store cannot be read or written. What the last commit did is unknown until it is reopened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +31,40 @@ impl StoreError {
 
 /// Opens the file at `path`, readable by its owner alone; it is made if it is absent.
 pub fn open_file(path: &Path) -> Result<Database, StoreError> {
+    let backend = lock(path)?.ok_or_else(|| in_use(path))?;
+    open(backend).map_err(|error| StoreError::of(format!("{}: {error}", path.display())))
+}
+
+/// Opens the file at `path` and reads it with `read`, on a thread where it may take its time. An actor that
+/// died may have left a write or a reading unfinished, which keeps the file for a moment: that is waited for.
+pub async fn reopen<T: Send + 'static>(
+    path: &Path,
+    read: impl FnOnce(Database) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let mut tries = 0;
+    let backend = loop {
+        match lock(path)? {
+            Some(backend) => break backend,
+            None if tries == REOPEN_TRIES => return Err(in_use(path)),
+            None => tries += 1,
+        }
+        tokio::time::sleep(REOPEN_PAUSE).await;
+    };
+    tokio::task::spawn_blocking(move || guarded(|| read(open(backend)?)))
+        .await
+        .map_err(StoreError::of)?
+        .map_err(|error| StoreError::of(format!("{}: {error}", path.display())))
+}
+
+fn in_use(path: &Path) -> StoreError {
+    StoreError::of(format!("{}: in use by another process", path.display()))
+}
+
+/// The file, locked for this process; none if somebody has it.
+fn lock(path: &Path) -> Result<Option<FileBackend>, StoreError> {
     use std::os::unix::fs::OpenOptionsExt;
+    let at_path =
+        |error: &dyn ToString| StoreError::of(format!("{}: {}", path.display(), error.to_string()));
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -37,17 +72,37 @@ pub fn open_file(path: &Path) -> Result<Database, StoreError> {
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map_err(|error| StoreError::of(format!("{}: {error}", path.display())))?;
-    let backend = FileBackend::new(file).map_err(StoreError::of)?;
-    open(backend).map_err(|error| StoreError::of(format!("{}: {error}", path.display())))
+        .map_err(|error| at_path(&error))?;
+    match FileBackend::new(file) {
+        Ok(backend) => Ok(Some(backend)),
+        Err(DatabaseError::DatabaseAlreadyOpen) => Ok(None),
+        Err(error) => Err(at_path(&error)),
+    }
 }
 
-/// Opens a database over any backend: a file, memory, or the simulator's disk.
+/// Opens a database over any backend: a file, memory, or the simulator's disk. Every page is read and its
+/// checksum verified; with two-phase commit a damaged file is an error, never a quiet step back in time (L18).
 pub fn open(backend: impl StorageBackend) -> Result<Database, StoreError> {
-    redb::Builder::new()
-        .set_cache_size(CACHE_BYTES)
-        .create_with_backend(backend)
-        .map_err(StoreError::of)
+    guarded(|| {
+        let mut database = redb::Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(backend)
+            .map_err(StoreError::of)?;
+        match database.check_integrity().map_err(StoreError::of)? {
+            true => Ok(database),
+            false => Err(StoreError::of("the file is damaged")),
+        }
+    })
+}
+
+/// Runs `work` on a file that may be damaged in ways the library under us answers with a panic.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // What `work` held is dropped or returned whole: nothing half-changed is seen afterwards.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(StoreError::of(
+            "the file is damaged: reading it broke a rule of its format",
+        ))
+    })
 }
 
 /// One durable commit: all that `change` does, or nothing of it.
@@ -83,7 +138,8 @@ impl<W: Send + 'static> Writer<W> {
             .name(format!("{name}-store"))
             .spawn(move || {
                 for next in writes {
-                    let result = write(next);
+                    // A panic is an error too: whoever waits for this write is always told.
+                    let result = guarded(|| write(next));
                     let failed = result.is_err();
                     done(result);
                     if failed {
@@ -108,3 +164,6 @@ impl<W: Send + 'static> Writer<W> {
 const QUEUE_MAX: usize = 16;
 /// Memory for pages of one file; our files are small and written once.
 const CACHE_BYTES: usize = 8 << 20;
+/// How long a file in use is waited for: [`REOPEN_TRIES`] times this, 10 s in all.
+const REOPEN_PAUSE: Duration = Duration::from_millis(20);
+const REOPEN_TRIES: u32 = 500;

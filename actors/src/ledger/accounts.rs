@@ -5,8 +5,9 @@
 
 use super::entry::Fact;
 use crate::contract::Time;
-use crate::ids::{Digest, HoldId, MemberId, NodeId, RequestId};
+use crate::ids::{Digest, HoldId, MemberId, NodeId, RequestId, digest};
 use crate::price::Micros;
+use crate::wire;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,12 +29,15 @@ pub struct Account {
 impl Account {
     /// What it may spend: never what is pending in its favour (L26).
     pub fn available(&self) -> Micros {
-        self.granted + self.earned - self.spent - self.held
+        let into = i128::from(self.granted) + i128::from(self.earned);
+        let out = i128::from(self.spent) + i128::from(self.held);
+        // L04 keeps it from being negative, and L02 below the supply: it fits.
+        Micros::try_from(into - out).expect("L04: an account is overdrawn")
     }
 }
 
 /// A hold that is not resolved yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// The request it is for.
     pub request: RequestId,
@@ -54,7 +58,7 @@ pub struct Hold {
 }
 
 /// How a hold ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resolution {
     /// Paid, by this receipt.
     Posted(Micros, Digest),
@@ -109,6 +113,12 @@ impl Accounts {
     /// The next expiry and its hold.
     pub fn next_expiry(&self) -> Option<(Time, HoldId)> {
         self.expiries.first().copied()
+    }
+
+    /// A hash of everything: two books with the same digest answer everything alike.
+    pub fn digest(&self) -> Digest {
+        let all = (&self.members, &self.grants, &self.open, &self.resolved);
+        digest("troop/accounts/v1", &[&wire::encode(1, &all)])
     }
 
     /// Carries a fact out, or says which rule it would break and changes nothing.
@@ -215,9 +225,19 @@ impl Accounts {
                 if old.payer == old.payee && *amount > 0 {
                     return Err("work for one's own member moves nothing");
                 }
+                // What an account ever earned and spent is not bounded by the supply (L27).
+                let wraps = "L27: more has moved than an account can count";
+                let ever = |member| {
+                    self.members
+                        .get(member)
+                        .map_or((0, 0), |a| (a.spent, a.earned))
+                };
+                let spent = ever(&old.payer).0.checked_add(*amount);
+                let earned = ever(&old.payee).1.checked_add(*amount);
+                let (spent, earned) = (spent.ok_or(wraps)?, earned.ok_or(wraps)?);
                 self.close(*hold, &old, Resolution::Posted(*amount, *receipt));
-                self.account(old.payer).spent += amount;
-                self.account(old.payee).earned += amount;
+                self.account(old.payer).spent = spent;
+                self.account(old.payee).earned = earned;
             }
             Fact::Expire { hold } => {
                 let old = self

@@ -1,6 +1,8 @@
 //! A leaf: the file of entries. Append only; an entry's key is its sequence.
 
+use super::book::{Book, ReplayError};
 use super::entry::{Batch, ENTRY_BYTES_MAX, ENTRY_VERSION, Entry};
+use crate::price::Prices;
 use crate::store::{StoreError, commit};
 use crate::wire;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -24,16 +26,50 @@ impl LedgerStore {
 
     /// Every entry, in order.
     pub fn load(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        self.each(|entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// The books that the entries make, one entry in memory at a time.
+    pub fn replay(&self, prices: Prices) -> Result<Book, StoreError> {
+        let mut book = Book::new(prices);
+        self.each(|entry| {
+            book.take_in(&entry)
+                .map_err(|error: ReplayError| StoreError::of(error))
+        })?;
+        Ok(book)
+    }
+
+    /// The last entries, at most `count`, the newest first.
+    pub fn last(&self, count: usize) -> Result<Vec<Entry>, StoreError> {
         let transaction = self.0.begin_read().map_err(StoreError::of)?;
         let table = transaction.open_table(ENTRIES).map_err(StoreError::of)?;
-        let mut entries = Vec::new();
+        let rows = table.iter().map_err(StoreError::of)?;
+        rows.rev()
+            .take(count)
+            .map(|row| {
+                let (key, value) = row.map_err(StoreError::of)?;
+                decode(key.value(), value.value())
+            })
+            .collect()
+    }
+
+    /// Shows every entry to `see`, in order, until it or the disk says no.
+    pub fn each(
+        &self,
+        mut see: impl FnMut(Entry) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.0.begin_read().map_err(StoreError::of)?;
+        let table = transaction.open_table(ENTRIES).map_err(StoreError::of)?;
         for row in table.iter().map_err(StoreError::of)? {
             let (key, value) = row.map_err(StoreError::of)?;
-            let entry = wire::decode(ENTRY_VERSION, value.value(), ENTRY_BYTES_MAX)
-                .map_err(|error| StoreError::of(format!("entry {}: {error}", key.value())))?;
-            entries.push(entry);
+            see(decode(key.value(), value.value())?)?;
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// Writes a batch as one commit. A batch that is there already is accepted, a gap is refused.
@@ -63,5 +99,16 @@ impl LedgerStore {
             Ok(())
         })?;
         Ok(batch.number)
+    }
+}
+
+fn decode(key: u64, value: &[u8]) -> Result<Entry, StoreError> {
+    let entry: Entry = wire::decode(ENTRY_VERSION, value, ENTRY_BYTES_MAX)
+        .map_err(|error| StoreError::of(format!("entry {key}: {error}")))?;
+    if entry.sequence == key {
+        Ok(entry)
+    } else {
+        let found = entry.sequence;
+        Err(StoreError::of(format!("entry {key}: it is entry {found}")))
     }
 }

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::generate::Tally;
-use crate::ids::{AttemptId, NodeKey, Passport, RequestId};
+use crate::ids::{AttemptId, HoldId, MemberId, NodeKey, Passport, RequestId};
 use crate::ledger::LedgerStore;
-use crate::receipt::{Half, Receipt};
+use crate::ledger::protocol::{GrantError, Outcome};
+use crate::price::Micros;
+use crate::receipt::{Half, Receipt, Signed};
+use crate::scheduler::protocol::HoldOrder;
 
 const OWNER: MemberId = MemberId([1; 16]);
 const GUEST: MemberId = MemberId([2; 16]);
