@@ -15,7 +15,7 @@ use crate::ids::{Digest, MemberId, digest};
 use crate::names;
 use crate::routing::KeyringPort;
 use crate::shell::{Node, Seat};
-use crate::store::{StoreError, Writer};
+use crate::store::{StoreError, Writer, reopen};
 use protocol::Input;
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeMap;
@@ -157,8 +157,13 @@ impl Keyring {
         myself: ActorRef<KeyringMessage>,
         args: KeyringArgs,
     ) -> Result<KeyringState, ActorProcessingErr> {
-        let store = KeyStore::open(crate::store::open_file(&args.path)?)?;
-        let ring = Ring::new(store.load()?);
+        let (store, keys) = reopen(&args.path, |database| {
+            let store = KeyStore::open(database)?;
+            let keys = store.load()?;
+            Ok((store, keys))
+        })
+        .await?;
+        let ring = Ring::new(keys);
         let me = myself.clone();
         let writer = Writer::start(
             names::KEYRING,

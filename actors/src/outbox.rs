@@ -13,7 +13,7 @@ pub use tray::Tray;
 use crate::names;
 use crate::routing::OutboxPort;
 use crate::shell::{Node, Seat};
-use crate::store::{StoreError, Writer, open_file};
+use crate::store::{StoreError, Writer, reopen};
 use protocol::Input;
 use ractor::{ActorProcessingErr, ActorRef};
 use std::path::PathBuf;
@@ -95,8 +95,13 @@ impl Outbox {
         myself: ActorRef<OutboxMessage>,
         args: OutboxArgs,
     ) -> Result<OutboxState, ActorProcessingErr> {
-        let store = OutboxStore::open(open_file(&args.path)?)?;
-        let tray = Tray::new(store.load()?, args.node.clock.now());
+        let (store, parcels) = reopen(&args.path, |database| {
+            let store = OutboxStore::open(database)?;
+            let parcels = store.load()?;
+            Ok((store, parcels))
+        })
+        .await?;
+        let tray = Tray::new(parcels, args.node.clock.now());
         let me = myself.clone();
         let writer = Writer::start(
             names::OUTBOX,

@@ -31,8 +31,10 @@ impl StoreError {
 
 /// Opens the file at `path`, readable by its owner alone; it is made if it is absent.
 pub fn open_file(path: &Path) -> Result<Database, StoreError> {
-    let backend = lock(path)?.ok_or_else(|| in_use(path))?;
-    open(backend).map_err(|error| StoreError::of(format!("{}: {error}", path.display())))
+    let at_path = |error: StoreError| StoreError::of(format!("{}: {error}", path.display()));
+    open_if_free(file(path).map_err(at_path)?)
+        .map_err(at_path)?
+        .ok_or_else(|| at_path(StoreError::of("in use by another process")))
 }
 
 /// Opens the file at `path` and reads it with `read`, on a thread where it may take its time. An actor that
@@ -41,30 +43,28 @@ pub async fn reopen<T: Send + 'static>(
     path: &Path,
     read: impl FnOnce(Database) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let mut tries = 0;
-    let backend = loop {
-        match lock(path)? {
-            Some(backend) => break backend,
-            None if tries == REOPEN_TRIES => return Err(in_use(path)),
-            None => tries += 1,
+    let at_path = |error: StoreError| StoreError::of(format!("{}: {error}", path.display()));
+    for _ in 0..REOPEN_TRIES {
+        let file = file(path).map_err(at_path)?;
+        let opened = blocking(move || open_if_free(file)).await;
+        if let Some(database) = opened.map_err(at_path)? {
+            let read = blocking(move || guarded(|| read(database))).await;
+            return read.map_err(at_path);
         }
         tokio::time::sleep(REOPEN_PAUSE).await;
-    };
-    tokio::task::spawn_blocking(move || guarded(|| read(open(backend)?)))
-        .await
-        .map_err(StoreError::of)?
-        .map_err(|error| StoreError::of(format!("{}: {error}", path.display())))
+    }
+    Err(at_path(StoreError::of("in use by another process")))
 }
 
-fn in_use(path: &Path) -> StoreError {
-    StoreError::of(format!("{}: in use by another process", path.display()))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(StoreError::of)?
 }
 
-/// The file, locked for this process; none if somebody has it.
-fn lock(path: &Path) -> Result<Option<FileBackend>, StoreError> {
+fn file(path: &Path) -> Result<FileBackend, StoreError> {
     use std::os::unix::fs::OpenOptionsExt;
-    let at_path =
-        |error: &dyn ToString| StoreError::of(format!("{}: {}", path.display(), error.to_string()));
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -72,24 +72,28 @@ fn lock(path: &Path) -> Result<Option<FileBackend>, StoreError> {
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map_err(|error| at_path(&error))?;
-    match FileBackend::new(file) {
-        Ok(backend) => Ok(Some(backend)),
-        Err(DatabaseError::DatabaseAlreadyOpen) => Ok(None),
-        Err(error) => Err(at_path(&error)),
-    }
+        .map_err(StoreError::of)?;
+    FileBackend::new(file).map_err(StoreError::of)
 }
 
 /// Opens a database over any backend: a file, memory, or the simulator's disk. Every page is read and its
 /// checksum verified; with two-phase commit a damaged file is an error, never a quiet step back in time (L18).
 pub fn open(backend: impl StorageBackend) -> Result<Database, StoreError> {
+    open_if_free(backend)?.ok_or_else(|| StoreError::of("in use by another process"))
+}
+
+fn open_if_free(backend: impl StorageBackend) -> Result<Option<Database>, StoreError> {
     guarded(|| {
-        let mut database = redb::Builder::new()
+        let mut database = match redb::Builder::new()
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(backend)
-            .map_err(StoreError::of)?;
+        {
+            Ok(database) => database,
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Ok(None),
+            Err(error) => return Err(StoreError::of(error)),
+        };
         match database.check_integrity().map_err(StoreError::of)? {
-            true => Ok(database),
+            true => Ok(Some(database)),
             false => Err(StoreError::of("the file is damaged")),
         }
     })

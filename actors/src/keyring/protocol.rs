@@ -92,6 +92,15 @@ pub enum KeyError {
         /// The limit.
         limit: usize,
     },
+    /// A name is empty or too long, or has control characters.
+    #[error("name: 1 to {limit} bytes without control characters")]
+    Name {
+        /// The limit.
+        limit: usize,
+    },
+    /// The disk is behind; nothing is taken in until it has caught up.
+    #[error("the keyring is busy")]
+    Busy,
     /// The disk could not be written.
     #[error("the keyring cannot be written: {message}")]
     Unwritten {

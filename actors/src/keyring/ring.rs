@@ -70,10 +70,24 @@ impl Core for Ring {
 
     fn step(&mut self, _now: Time, input: Input, out: &mut Vec<Effect>) {
         match input {
+            Input::Add { call, .. } | Input::Remove { call, .. }
+                if self.waiting.len() >= WRITES_MAX =>
+            {
+                let outcome = Err(KeyError::Busy);
+                out.push(Effect::Answer { call, outcome });
+            }
             Input::Add { call, record } => {
-                let busy = self.waiting.len() >= WRITES_MAX;
-                if self.keys.len() >= KEYS_MAX || busy {
-                    let outcome = Err(KeyError::Full { limit: KEYS_MAX });
+                let name = &record.name;
+                let lawful = (1..=NAME_BYTES_MAX).contains(&name.len());
+                let refusal = if !lawful || name.chars().any(char::is_control) {
+                    Some(KeyError::Name {
+                        limit: NAME_BYTES_MAX,
+                    })
+                } else {
+                    (self.keys.len() >= KEYS_MAX).then_some(KeyError::Full { limit: KEYS_MAX })
+                };
+                if let Some(refusal) = refusal {
+                    let outcome = Err(refusal);
                     return out.push(Effect::Answer { call, outcome });
                 }
                 self.keys.insert(record.hash, record.clone());
@@ -122,7 +136,7 @@ impl Core for Ring {
     fn check(&self) {
         assert!(self.keys.len() <= KEYS_MAX, "keys are bounded");
         assert!(
-            self.waiting.len() <= WRITES_MAX + KEYS_MAX,
+            self.waiting.len() <= WRITES_MAX,
             "waiting calls are bounded"
         );
         assert!(
@@ -134,6 +148,8 @@ impl Core for Ring {
 
 /// Keys, at most: a group of friends has dozens.
 const KEYS_MAX: usize = 10_000;
+/// Bytes of a member's name, at most.
+const NAME_BYTES_MAX: usize = 128;
 /// Writes in flight, at most; below the writer's own queue.
 const WRITES_MAX: usize = 8;
 
@@ -212,6 +228,47 @@ mod tests {
         );
         assert!(ring.who(key(12).hash).is_none());
         assert!(ring.who(key(11).hash).is_some());
+    }
+
+    #[test]
+    fn a_name_that_could_not_be_read_back_or_printed_is_refused() {
+        let mut ring = Ring::new(Vec::new());
+        let long = "n".repeat(129);
+        for (name, lawful) in [
+            ("", false),
+            ("a\nb", false),
+            (&long[..], false),
+            ("Ann É", true),
+        ] {
+            let mut record = key(1);
+            record.name = name.to_owned();
+            let out = step(&mut ring, Input::Add { call: 1, record });
+            let written = matches!(&out[..], [Effect::Persist { .. }]);
+            assert_eq!(written, lawful, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_stuck_disk_is_bounded() {
+        let mut ring = Ring::new((1..50).map(key).collect());
+        for n in 1..50 {
+            let prefix = key(n).prefix;
+            let out = step(
+                &mut ring,
+                Input::Remove {
+                    call: n.into(),
+                    prefix,
+                },
+            );
+            let busy = matches!(
+                &out[..],
+                [Effect::Answer {
+                    outcome: Err(KeyError::Busy),
+                    ..
+                }]
+            );
+            assert_eq!(busy, n > 8, "{n}");
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! ```text
 //! Post -> disk -> Deliver, Deliver later, Deliver later still … -> Answered -> forgotten on disk
 //! ```
+//!
+//! The waits double from one second to a minute. After a long absence everything is due at once; it leaves in
+//! measured bursts, so that neither the ledger nor the road to it is flooded.
 
 use super::protocol::{Effect, Input, Parcel, ParcelId};
 use crate::contract::{Core, Time};
@@ -13,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Tray {
     parcels: BTreeMap<ParcelId, Slot>,
     due: BTreeSet<(Time, ParcelId)>,
+    /// No delivery before this: the last burst was a full one.
+    pause: Time,
     keep: Vec<Parcel>,
     forget: Vec<ParcelId>,
     writes: u64,
@@ -33,6 +38,7 @@ impl Tray {
         let mut tray = Tray {
             parcels: BTreeMap::new(),
             due: BTreeSet::new(),
+            pause: Time(0),
             keep: Vec::new(),
             forget: Vec::new(),
             writes: 0,
@@ -56,6 +62,9 @@ impl Tray {
     }
 
     fn deliver_due(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if now < self.pause {
+            return;
+        }
         for _ in 0..BURST_MAX {
             let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) else {
                 return;
@@ -71,6 +80,7 @@ impl Tray {
             self.due.insert((next, id));
             out.push(Effect::Deliver(Box::new(slot.parcel.clone())));
         }
+        self.pause = now.plus_ms(BURST_PAUSE_MS);
     }
 
     fn flush(&mut self, out: &mut Vec<Effect>) {
@@ -96,8 +106,15 @@ impl Core for Tray {
     fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Post(parcel) => {
-                // A parcel too many is not kept: its hold expires, and the payer pays nothing.
-                if self.parcels.len() >= PARCELS_MAX || self.parcels.contains_key(&parcel.id) {
+                // A parcel too many is not kept: its hold expires, and the payer pays nothing. Nor is one
+                // whose signatures could not be any: it would be refused, and might not fit the disk.
+                let [one, other] = [
+                    &parcel.receipt.worker_signature,
+                    &parcel.receipt.client_signature,
+                ];
+                let lawful = one.0.len() == SIGNATURE_BYTES && other.0.len() == SIGNATURE_BYTES;
+                let known = self.parcels.contains_key(&parcel.id);
+                if self.parcels.len() >= PARCELS_MAX || known || !lawful {
                     return;
                 }
                 let slot = Slot {
@@ -136,7 +153,7 @@ impl Core for Tray {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.first().map(|(at, _)| (*at).max(self.pause))
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
@@ -164,8 +181,11 @@ impl Core for Tray {
 
 /// Parcels, at most: a day of one request a second, undelivered.
 const PARCELS_MAX: usize = 100_000;
-/// Deliveries at one time, at most, so that a long absence does not end in a flood.
+/// Deliveries at one time, at most, and the pause after so many: 1,280 a second.
 const BURST_MAX: usize = 64;
+const BURST_PAUSE_MS: u64 = 50;
+/// Bytes of an Ed25519 signature.
+const SIGNATURE_BYTES: usize = 64;
 /// The first wait for an answer; it doubles from there.
 const RETRY_MS: u64 = 1_000;
 /// The longest wait between two deliveries.
@@ -194,7 +214,7 @@ mod tests {
                 transcript: Digest([5; 32]),
             },
         };
-        let [worker_signature, client_signature] = [Signature(vec![1]), Signature(vec![2])];
+        let [worker_signature, client_signature] = [Signature(vec![1; 64]), Signature(vec![2; 64])];
         let receipt = Signed {
             receipt,
             worker_signature,
@@ -249,6 +269,26 @@ mod tests {
     fn what_the_disk_holds_is_delivered_after_a_restart() {
         let mut tray = Tray::new(vec![parcel(1), parcel(2)], Time(7));
         assert_eq!(wake(&mut tray, 7), 2);
+    }
+
+    #[test]
+    fn many_parcels_leave_in_measured_bursts() {
+        let parcels: Vec<_> = (0..200).map(parcel).collect();
+        let mut tray = Tray::new(parcels, Time(1000));
+        let mut sent = Vec::new();
+        while let Some(at) = tray.deadline().filter(|at| at.0 < 2000) {
+            sent.push((at.0, wake(&mut tray, at.0)));
+        }
+        assert_eq!(sent, [(1000, 64), (1050, 64), (1100, 64), (1150, 8)]);
+    }
+
+    #[test]
+    fn a_parcel_that_could_not_be_read_back_is_not_kept() {
+        let mut tray = Tray::new(Vec::new(), Time(0));
+        let mut huge = parcel(1);
+        huge.receipt.client_signature = Signature(vec![1; 100_000]);
+        assert!(step(&mut tray, 0, Input::Post(Box::new(huge))).is_empty());
+        assert_eq!(tray.pending(), 0);
     }
 
     #[test]
