@@ -264,15 +264,14 @@ async fn a_ledger_whose_file_fails_dies_and_one_that_verifies_can_be_replaced_at
             .unwrap()
             .unwrap();
         // A reading that still has the file does not keep the successor from it.
-        let reading = tokio::spawn({
-            let ledger = ledger.clone();
-            async move { ledger.verify().await }
-        });
-        let message = "no space left on device".to_owned();
-        house.tell(Input::PersistFailed { message });
-        actor.wait(Some(Duration::from_secs(60))).await.unwrap();
-        actor = house.ledger().await;
-        let _ = reading.await.unwrap();
+        let successor = async {
+            let message = "no space left on device".to_owned();
+            house.tell(Input::PersistFailed { message });
+            actor.wait(Some(Duration::from_secs(60))).await.unwrap();
+            house.ledger().await
+        };
+        // A reading that still has the file does not keep the successor from it.
+        actor = tokio::join!(ledger.verify(), successor).1;
     }
     assert_eq!(ledger.account(member(1)).await.unwrap().available(), 50);
 }

@@ -138,7 +138,8 @@ fn key_problem(error: &KeyError) -> Problem {
         KeyError::Unknown { .. } => Problem::new(StatusCode::NOT_FOUND, "key_not_found", message),
         KeyError::Ambiguous { .. } => Problem::new(StatusCode::CONFLICT, "key_ambiguous", message),
         KeyError::Full { .. } => Problem::new(StatusCode::CONFLICT, "keys_full", message),
-        KeyError::Unwritten { .. } => {
+        KeyError::Name { .. } => Problem::new(StatusCode::BAD_REQUEST, "name_invalid", message),
+        KeyError::Unwritten { .. } | KeyError::Busy => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).after(1000)
         }
     }
