@@ -45,11 +45,13 @@ pub enum Fault {
     EngineStall,
     /// One actor dies and is started again by its supervisor.
     ActorDeath,
+    /// F23: a stranger shows stolen tickets, cancels what is not its own, and sends receipts it has altered.
+    Forgery,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 17] = [
+    pub const ALL: [Fault; 18] = [
         Fault::Loss,
         Fault::Delay,
         Fault::Duplicate,
@@ -67,13 +69,19 @@ impl Fault {
         Fault::EngineDeath,
         Fault::EngineStall,
         Fault::ActorDeath,
+        Fault::Forgery,
     ];
 
     /// The mean time between two of its strikes at full strength, in milliseconds; `None` for what is not a
     /// strike but a condition of the whole run.
     pub fn strikes_every_ms(self) -> Option<u64> {
         match self {
-            Fault::Loss | Fault::Delay | Fault::Duplicate | Fault::Reorder | Fault::Skew => None,
+            Fault::Loss
+            | Fault::Delay
+            | Fault::Duplicate
+            | Fault::Reorder
+            | Fault::Skew
+            | Fault::Forgery => None,
             Fault::Clog => Some(2_000),
             Fault::ActorDeath | Fault::DiskError => Some(4_000),
             Fault::EngineDeath | Fault::EngineStall | Fault::SlowDisk => Some(6_000),

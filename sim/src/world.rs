@@ -8,6 +8,7 @@
 mod carry;
 mod describe;
 mod engines;
+mod forgery;
 mod heal;
 mod lives;
 mod strikes;
@@ -26,9 +27,9 @@ use crate::scenario::Scenario;
 use crate::trace::Trace;
 use crate::workload::{self, Wish};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use troop_actors::engine::frames::{FromEngine, ToEngine};
-use troop_actors::ids::{MemberId, NodeKey, Passport, RequestId};
+use troop_actors::ids::{AttemptId, MemberId, NodeKey, Passport, RequestId};
 use troop_actors::routing::Message;
 use troop_actors::session::protocol::{Input, Order};
 
@@ -136,6 +137,8 @@ pub struct World {
     endings: Endings,
     streams: Streams,
     tickets: Tickets,
+    /// Receipts that an outbox has on its disk and that are neither paid nor refused.
+    owed: BTreeSet<AttemptId>,
     /// What has happened.
     pub trace: Trace,
 }
@@ -174,6 +177,7 @@ impl World {
             endings: Endings::default(),
             streams: Streams::default(),
             tickets: Tickets::default(),
+            owed: BTreeSet::new(),
             trace: Trace::new(prints),
             scenario,
         }

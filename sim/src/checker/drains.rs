@@ -9,6 +9,8 @@ pub struct Remains {
     pub holds: usize,
     /// Parcels in outboxes.
     pub parcels: usize,
+    /// Receipts that were on an outbox's disk and that no ledger has answered.
+    pub owed: usize,
     /// Sessions that are open.
     pub sessions: usize,
     /// Sequences in engines, running or waiting.
@@ -24,6 +26,7 @@ impl Remains {
             ("requests end in time", self.sessions, "sessions are open"),
             ("holds drain", self.holds, "holds are open"),
             ("outbox drains", self.parcels, "parcels are undelivered"),
+            ("signed receipts are paid", self.owed, "receipts are unpaid"),
             (
                 "engines come to rest",
                 self.sequences,

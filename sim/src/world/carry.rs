@@ -1,6 +1,7 @@
 //! What cores want done is carried out here: letters are sent, ports are performed, and the checkers are
 //! told of both before anything else happens.
 
+use super::forgery::STRANGER;
 use super::{Happening, World};
 use crate::checker::{Verdict, require};
 use crate::node::{Actor, Seat, TrayWrite};
@@ -151,6 +152,7 @@ impl World {
         let Some(to) = self.nodes.iter().position(|node| node.wiring.me == to) else {
             return;
         };
+        self.overheard(to, &message);
         let arrivals = self.network.send(self.now, from, to);
         if arrivals.is_empty() {
             let line = format!(
@@ -275,10 +277,16 @@ impl Watched for ledger::protocol::Effect {
             }),
             Self::Answer {
                 parcel,
+                to,
                 outcome: Outcome::Rejected { reason },
-                ..
-            } => world.books.rejected(*parcel, reason),
-            Self::Persist(_) | Self::NotHeld { .. } | Self::Granted { .. } => Ok(()),
+            } if *to != STRANGER => {
+                world.owed.remove(parcel);
+                world.books.rejected(*parcel, reason)
+            }
+            Self::Answer { .. }
+            | Self::Persist(_)
+            | Self::NotHeld { .. }
+            | Self::Granted { .. } => Ok(()),
         }
     }
 }

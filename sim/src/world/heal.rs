@@ -55,6 +55,11 @@ impl World {
     fn remains(&self) -> Remains {
         let mut remains = Remains {
             holds: self.books.open().count(),
+            owed: self
+                .owed
+                .iter()
+                .filter(|parcel| !self.books.is_paid(**parcel))
+                .count(),
             ..Remains::default()
         };
         for node in &self.nodes {

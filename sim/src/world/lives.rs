@@ -232,6 +232,9 @@ impl World {
         let next = node.post.writes.pop_front()?;
         let store = node.post.store.as_ref()?;
         let result = store.write(next.write, &next.keep, &next.forget);
+        if result.is_ok() {
+            self.owed.extend(next.keep.iter().map(|parcel| parcel.id));
+        }
         Some(result.map(|number| (number, Vec::new())))
     }
 

@@ -26,7 +26,12 @@ impl World {
         let strength = self.scenario.plan.strength(fault).unwrap_or(0.0);
         self.tell(&format!("fault {fault:?} strikes n{at}"));
         match fault {
-            Fault::Loss | Fault::Delay | Fault::Duplicate | Fault::Reorder | Fault::Skew => {}
+            Fault::Loss
+            | Fault::Delay
+            | Fault::Duplicate
+            | Fault::Reorder
+            | Fault::Skew
+            | Fault::Forgery => {}
             Fault::Partition | Fault::OneWay => {
                 let side = self.side();
                 let both = fault == Fault::Partition;
