@@ -180,6 +180,7 @@ where
 
     /// The timer rang. Early rings are harmless.
     pub fn wake(&mut self) -> Vec<<C::Effect as Routed>::Port> {
+        planted::trip(self.name, &planted::Wake);
         self.armed = None;
         let now = self.node.clock.now();
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
@@ -218,36 +219,53 @@ where
 }
 
 /// Faults planted by tests of supervision, in debug builds only: `TROOP_FAULT=ledger:Hold:2` makes the
-/// ledger panic at the second `Hold` it gets, once in the life of the process.
+/// ledger panic at the second `Hold` it gets, once in the life of the process; `Wake` is the timer. Several
+/// are separated by commas.
 mod planted {
+    /// What a timer's ring is called.
+    #[derive(Debug)]
+    pub(super) struct Wake;
+
     #[cfg(not(debug_assertions))]
     pub(super) fn trip(_actor: &str, _input: &impl std::fmt::Debug) {}
 
     #[cfg(debug_assertions)]
+    struct Fault {
+        actor: String,
+        input: String,
+        at: u64,
+        seen: std::sync::atomic::AtomicU64,
+    }
+
+    #[cfg(debug_assertions)]
+    fn parse(text: &str) -> Option<Fault> {
+        let mut parts = text.split(':').map(str::to_owned);
+        Some(Fault {
+            actor: parts.next()?,
+            input: parts.next()?,
+            at: parts.next()?.parse().ok()?,
+            seen: Default::default(),
+        })
+    }
+
+    #[cfg(debug_assertions)]
     pub(super) fn trip(actor: &str, input: &impl std::fmt::Debug) {
         use std::sync::LazyLock;
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static FAULT: LazyLock<Option<(String, String, u64)>> = LazyLock::new(|| {
-            let fault = std::env::var("TROOP_FAULT").ok()?;
-            let mut parts = fault.split(':');
-            let actor = parts.next()?.to_owned();
-            let input = parts.next()?.to_owned();
-            Some((actor, input, parts.next()?.parse().ok()?))
+        use std::sync::atomic::Ordering;
+        static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
+            let faults = std::env::var("TROOP_FAULT").unwrap_or_default();
+            faults.split(',').filter_map(parse).collect()
         });
-        static SEEN: AtomicU64 = AtomicU64::new(0);
-        let Some((faulty, kind, at)) = &*FAULT else {
-            return;
-        };
-        if faulty != actor {
-            return;
-        }
-        let printed = format!("{input:?}");
-        let variant = printed
-            .split(|c: char| !c.is_alphanumeric())
-            .next()
-            .unwrap_or_default();
-        if variant == kind && SEEN.fetch_add(1, Ordering::Relaxed) + 1 == *at {
-            panic!("a fault was planted at {actor}:{kind}:{at}");
+        for fault in FAULTS.iter().filter(|fault| fault.actor == actor) {
+            let printed = format!("{input:?}");
+            let variant = printed
+                .split(|c: char| !c.is_alphanumeric())
+                .next()
+                .unwrap_or_default();
+            if variant == fault.input && fault.seen.fetch_add(1, Ordering::Relaxed) + 1 == fault.at
+            {
+                panic!("a fault was planted at {actor}:{variant}:{}", fault.at);
+            }
         }
     }
 }

@@ -210,8 +210,8 @@ impl Pass<'_> {
                 self.x
                     .slice(from * self.sizes.x..from * self.sizes.x + width)
             };
-            // SAFETY: each row belongs to one thread until the next barrier.
             let to = base + to;
+            // SAFETY: each row belongs to one thread until the next barrier.
             let out = unsafe { self.normed.slice_mut(to * width..(to + 1) * width) };
             if !norm::rms(self.model.isa, x, weight, self.model.epsilon, out) {
                 self.fault(run, layer, norm_fault);

@@ -133,9 +133,7 @@ impl Node {
 
     /// One chat without streaming; the error is that of a connection that broke.
     pub(crate) fn chat(&self, key: Option<&str>, options: Value) -> std::io::Result<Response> {
-        Request::new("POST", CHAT, &chat_body(options), key)
-            .send(&self.address)?
-            .whole()
+        chat(&self.address, key, options)
     }
 
     /// One chat as a stream.
@@ -166,6 +164,13 @@ impl Drop for Node {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// One chat with whoever listens at `address`.
+pub(crate) fn chat(address: &str, key: Option<&str>, options: Value) -> std::io::Result<Response> {
+    Request::new("POST", CHAT, &chat_body(options), key)
+        .send(address)?
+        .whole()
 }
 
 const CHAT: &str = "/v1/chat/completions";
