@@ -54,7 +54,6 @@ impl Thread {
     /// The thread of `order`, signed for with `key`, under the coordinator `coordinator`.
     pub fn new(order: Order, key: NodeKey, coordinator: NodeId) -> Thread {
         let answer = Answer::new(&order.generate);
-        let stage = Stage::New;
         Thread {
             order,
             key,
@@ -62,7 +61,7 @@ impl Thread {
             answer,
             number: 0,
             avoid: None,
-            stage,
+            stage: Stage::New,
             ended: false,
         }
     }
