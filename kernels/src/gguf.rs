@@ -14,16 +14,18 @@
 //! This file refuses to read GGUF 1 and big-endian files, nested arrays, and headers above 20 MiB. It
 //! does not know what a tensor means; `model` does.
 
+mod cursor;
 mod format;
 mod known;
 mod read;
+mod value;
 
 use std::ops::Range;
 
 use thiserror::Error;
 
 pub use format::Format;
-pub use read::{Array, Numbers, Strings, Value, ValueKind};
+pub use value::{Array, Numbers, Strings, Value, ValueKind};
 
 /// A linted model file. It borrows the file's bytes and holds no copy of them.
 #[derive(Debug)]

@@ -388,4 +388,6 @@ fn log_probabilities(logits: &[f32], id: u32, count: usize) -> (f64, Vec<(u32, f
 }
 
 #[cfg(test)]
+mod book;
+#[cfg(test)]
 mod tests;

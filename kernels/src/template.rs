@@ -19,21 +19,22 @@
 //! conversation of some hundred messages, the depth of lists it puts into one another. Both end the
 //! process that renders, which is the engine's, under its limits.
 
+mod engine;
 mod json;
 mod mark;
 mod time;
 
-use std::io;
 use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Serde, Value};
-use minijinja::{Environment, ErrorKind, syntax::SyntaxConfig};
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, ErrorKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::gguf::Gguf;
 use crate::tokenizer::{Segment, Tokenizer, TokenizerError};
+use engine::{Limited, NAME, RENDERED_BYTES_MAX, environment, refused};
 use mark::{Edges, Marking, Marks};
 
 /// A model's chat template, ready to render.
@@ -359,109 +360,10 @@ fn check(conversation: &Conversation<'_>) -> Result<(), TemplateError> {
     Ok(())
 }
 
-fn environment(source: &str) -> Result<Environment<'static>, TemplateError> {
-    let invalid = |error: minijinja::Error| TemplateError::Invalid {
-        why: error.to_string(),
-    };
-    let mut environment = Environment::new();
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true);
-    environment.set_syntax(syntax.build().map_err(invalid)?);
-    environment.set_recursion_limit(RECURSION_MAX);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_filter("tojson", |value: Value, options: Kwargs| {
-        json::dumps(&value, &options)
-    });
-    environment.add_function(
-        "raise_exception",
-        |why: String| -> Result<Value, minijinja::Error> {
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
-        },
-    );
-    environment
-        .add_template_owned(NAME, without_generation_tags(source))
-        .map_err(invalid)?;
-    Ok(environment)
-}
-
-/// `{% generation %}` marks training data and means nothing here; minijinja does not know it.
-fn without_generation_tags(source: &str) -> String {
-    let mut kept = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let Some(length) = rest[start..].find("%}") else {
-            break;
-        };
-        let inner = &rest[start + 2..start + length];
-        let (open, word) = match inner.strip_prefix(['-', '+']) {
-            Some(word) => (&inner[..1], word),
-            None => ("", inner),
-        };
-        let (close, word) = match word.strip_suffix(['-', '+']) {
-            Some(bare) => (&word[word.len() - 1..], bare),
-            None => ("", word),
-        };
-        kept.push_str(&rest[..start]);
-        match word.trim() {
-            "generation" => kept.push_str(&format!("{{%{open} if true {close}%}}")),
-            "endgeneration" => kept.push_str(&format!("{{%{open} endif {close}%}}")),
-            _ => kept.push_str(&rest[start..start + length + 2]),
-        }
-        rest = &rest[start + length + 2..];
-    }
-    kept.push_str(rest);
-    kept
-}
-
-fn refused(error: minijinja::Error, fuel: u64) -> TemplateError {
-    match error.kind() {
-        ErrorKind::OutOfFuel => TemplateError::TooMuch {
-            what: "steps",
-            limit: fuel,
-        },
-        _ => {
-            // The detail is what `raise_exception` was given; it may quote messages, so it is cut short.
-            let why = error
-                .detail()
-                .map_or_else(|| error.to_string(), str::to_owned);
-            TemplateError::Refused {
-                why: why.chars().take(300).collect(),
-            }
-        }
-    }
-}
-
-/// Takes bytes up to a limit.
-struct Limited {
-    bytes: Vec<u8>,
-    full: bool,
-}
-
-impl io::Write for Limited {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > RENDERED_BYTES_MAX {
-            self.full = true;
-            return Err(io::Error::other("too much text"));
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-const NAME: &str = "chat";
-/// As much as the tokenizer takes.
-const RENDERED_BYTES_MAX: usize = 4 << 20;
 /// Steps of a template: real ones take some hundred, and 25 to 400 for each message. So few that lists put
 /// into one another for as long as they last are not too deep to be walked.
 const FUEL: u64 = 20_000;
 const FUEL_PER_MESSAGE: u64 = 1_000;
-/// Macros of templates nest two or three deep.
-const RECURSION_MAX: usize = 60;
 const ROLES: [&str; 7] = [
     "system",
     "user",

@@ -13,6 +13,7 @@
 //! This file refuses vocabularies whose kind it cannot vouch for, texts above 4 MiB, and to let plain
 //! text become a control token by any path.
 
+mod join;
 mod letters;
 mod lookup;
 mod merges;

@@ -1,3 +1,5 @@
+//! A file written by hand, read whole and cut off everywhere.
+
 use super::*;
 
 /// A small file written by hand: three keys, one tensor of one Q8_0 block, one of four f32.

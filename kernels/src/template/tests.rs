@@ -1,3 +1,5 @@
+//! Templates that mean well, and templates and messages that do not.
+
 use super::*;
 use crate::tokenizer::Origin;
 
