@@ -1,9 +1,9 @@
 //! Pulls that go wrong: killed, raced, lied to. What is in the store afterwards is whole or is not there.
 
-#[path = "../../kernels/tests/support/test_model.rs"]
-mod test_model;
 #[path = "support/place.rs"]
 mod support;
+#[path = "../../kernels/tests/support/test_model.rs"]
+mod test_model;
 
 use std::fs;
 use std::path::Path;

@@ -13,19 +13,18 @@
 //! - E3 A cancelled attempt takes part in no step that begins after its cancel was heard.
 //! - E4 An end token counts as a token and is delivered with no bytes; so is any other control token.
 
+mod attempt;
+
 use super::batch::{Batch, Limits, Place, Plan, Run};
 use super::checks;
 use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use super::pace::Pace;
 use super::pages::PageId;
 use crate::contract::Time;
-use crate::generate::{Event, Failure, Finish, Prompt, ResumeChoice, Tally, Work};
+use crate::generate::{Event, Failure, Finish, Prompt, Work};
 use crate::ids::AttemptId;
-use crate::receipt::transcript;
-use crate::text::StopScan;
+use attempt::Attempt;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use troop_kernels::sample::Sampler;
 
 /// The arithmetic. Its results are a function of each run's sequence alone: not of what else is in the step.
 pub trait Forward {
@@ -58,58 +57,6 @@ pub struct Desk<F, W> {
     attempts: BTreeMap<AttemptId, Attempt>,
     stats: EngineStats,
     pace: Pace,
-}
-
-/// An attempt that is not closed yet.
-struct Attempt {
-    prompt: Arc<[u32]>,
-    choices: Vec<Choice>,
-    ending: Ending,
-    /// When it last said something.
-    spoke: Time,
-    /// The last step it took part in.
-    step: u64,
-}
-
-/// What ends a choice, besides stop strings.
-#[derive(Clone, Copy)]
-struct Ending {
-    /// Not the model's own end tokens.
-    ignore_end: bool,
-    /// This many tokens.
-    tokens_max: u32,
-}
-
-/// One continuation of the prompt.
-struct Choice {
-    ids: Vec<u32>,
-    sampler: Sampler,
-    scan: StopScan,
-    finish: Option<Finish>,
-}
-
-impl Choice {
-    /// Takes note of the next token, drawn here or by an earlier attempt.
-    fn add(&mut self, id: u32, ending: Ending, words: &impl Words) {
-        self.ids.push(id);
-        self.sampler.accept(id);
-        let stopped = self.scan.push(words.piece(id)).is_some();
-        if stopped || words.is_end(id) && !ending.ignore_end {
-            self.finish = Some(Finish::Stop);
-        } else if self.ids.len() >= ending.tokens_max as usize {
-            self.finish = Some(Finish::Length);
-        }
-    }
-}
-
-impl Attempt {
-    fn is_done(&self) -> bool {
-        self.choices.iter().all(|choice| choice.finish.is_some())
-    }
-
-    fn length_max(&self) -> u32 {
-        self.prompt.len() as u32 + self.ending.tokens_max
-    }
 }
 
 impl<F: Forward, W: Words> Desk<F, W> {
@@ -261,7 +208,13 @@ impl<F: Forward, W: Words> Desk<F, W> {
         }
         let mut events = Vec::new();
         let delivered = work.delivered();
-        match self.accept(now, work, &mut events) {
+        let opened = if self.attempts.len() >= ATTEMPTS_MAX {
+            let message = format!("the engine has its {ATTEMPTS_MAX} already");
+            Err(checks::invalid("attempts", message))
+        } else {
+            Attempt::open(now, work, &self.words, self.facts.context, &mut events)
+        };
+        match opened {
             Ok(attempt) => {
                 let sequences = attempt.choices.iter().map(|choice| {
                     let open = choice.finish.is_none();
@@ -287,89 +240,6 @@ impl<F: Forward, W: Words> Desk<F, W> {
                 failure: Some(failure),
             }),
         }
-    }
-
-    /// Checks the work, tokenizes it, and replays what earlier attempts delivered.
-    fn accept(&self, now: Time, work: Work, events: &mut Vec<Event>) -> Result<Attempt, Failure> {
-        let Work { generate, resume } = work;
-        let params = checks::generate(&generate, self.words.vocabulary())?;
-        if self.attempts.len() >= ATTEMPTS_MAX {
-            let message = format!("the engine has its {ATTEMPTS_MAX} already");
-            return Err(checks::invalid("attempts", message));
-        }
-        let (prompt, before) = match resume {
-            Some(resume) => {
-                checks::resume(&resume, &generate)?;
-                (resume.prompt, resume.choices)
-            }
-            None => {
-                let none = vec![ResumeChoice::default(); generate.choices as usize];
-                (
-                    self.words.prompt(&generate.prompt, generate.now_seconds)?,
-                    none,
-                )
-            }
-        };
-        checks::ids("prompt", &prompt, self.words.vocabulary())?;
-        let context = self.facts.context;
-        let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
-        if length == 0 {
-            return Err(Failure::EmptyPrompt);
-        }
-        if length >= context {
-            return Err(Failure::ContextLength {
-                prompt: length,
-                context,
-            });
-        }
-        events.push(Event::Started {
-            prompt: prompt.clone(),
-        });
-        let ending = Ending {
-            ignore_end: generate.ignore_end,
-            tokens_max: generate.tokens_max.min(context - length),
-        };
-        let mut choices = Vec::with_capacity(before.len());
-        for (index, before) in before.into_iter().enumerate() {
-            checks::ids("resume.choices.ids", &before.ids, self.words.vocabulary())?;
-            let mut choice = Choice {
-                ids: Vec::with_capacity(before.ids.len()),
-                sampler: Sampler::new(params.clone(), index as u32, &prompt),
-                scan: StopScan::new(&generate.stop),
-                finish: None,
-            };
-            for id in &before.ids {
-                if choice.finish.is_some() {
-                    return Err(checks::invalid(
-                        "resume.choices.ids",
-                        format!(
-                            "choice {index} has {} tokens, but it ended after {}",
-                            before.ids.len(),
-                            choice.ids.len()
-                        ),
-                    ));
-                }
-                choice.add(*id, ending, &self.words);
-            }
-            match (before.finish, choice.finish) {
-                (Some(said), _) => choice.finish = Some(said),
-                // Its last token was delivered, its ending was not.
-                (None, Some(finish)) => events.push(Event::Ended {
-                    choice: index as u32,
-                    tokens: choice.ids.len() as u32,
-                    finish,
-                }),
-                (None, None) => {}
-            }
-            choices.push(choice);
-        }
-        Ok(Attempt {
-            prompt: prompt.into(),
-            choices,
-            ending,
-            spoke: now,
-            step: 0,
-        })
     }
 
     /// Stops an attempt before the next step.
@@ -459,17 +329,9 @@ impl<F: Forward, W: Words> Desk<F, W> {
         let Some(attempt) = self.attempts.remove(&id) else {
             return;
         };
-        let tokens: usize = attempt.choices.iter().map(|choice| choice.ids.len()).sum();
         out.push(FromEngine::Closed {
             attempt: id,
-            tally: Tally {
-                prompt_tokens: attempt.prompt.len() as u32,
-                completion_tokens: tokens as u32,
-                transcript: transcript(
-                    &attempt.prompt,
-                    attempt.choices.iter().map(|choice| choice.ids.as_slice()),
-                ),
-            },
+            tally: attempt.tally(),
             failure,
         });
     }

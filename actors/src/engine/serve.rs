@@ -1,4 +1,4 @@
-//! The child's loop: frames from its input, steps while there is work, frames to its output.
+//! A leaf: the child's loop. Frames from its input, steps while there is work, frames to its output.
 //!
 //! One thread reads the pipe into a bounded queue, the other does everything else. Without work the loop
 //! blocks on the queue and costs nothing. It ends when the pipe does.

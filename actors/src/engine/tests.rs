@@ -1,3 +1,7 @@
+//! Desks over a pretend forward pass.
+
+mod crowd;
+
 use super::frames::{FromEngine, ToEngine};
 use super::pretend::{PretendForward, PretendWords, facts};
 use super::*;
@@ -7,7 +11,6 @@ use crate::generate::{
 };
 use crate::ids::{AttemptId, Passport};
 use crate::receipt::transcript;
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 type PretendDesk = Desk<PretendForward, PretendWords>;
@@ -467,96 +470,4 @@ fn a_short_prompt_is_not_held_up_by_a_long_one() {
     assert!(out.iter().any(|frame| {
         matches!(frame, FromEngine::Event { attempt: id, event: Event::Token { .. } } if *id == attempt(1))
     }));
-}
-
-/// One thing that happens to an engine.
-#[derive(Clone, Debug)]
-enum Happening {
-    Start {
-        prompt: usize,
-        choices: u32,
-        seed: u64,
-        tokens_max: u32,
-        stop: bool,
-    },
-    Cancel(usize),
-    Steps(usize),
-    Took(u64),
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    prop_oneof![
-        3 => (1usize..300, 1u32..5, 0u64..4, 1u32..150, any::<bool>()).prop_map(
-            |(prompt, choices, seed, tokens_max, stop)| Happening::Start {
-                prompt, choices, seed, tokens_max, stop,
-            }
-        ),
-        1 => (0usize..20).prop_map(Happening::Cancel),
-        3 => (0usize..40).prop_map(Happening::Steps),
-        1 => (0u64..5000).prop_map(Happening::Took),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn what_an_attempt_says_does_not_depend_on_who_else_is_there(
-        happenings in prop::collection::vec(happening(), 1..30),
-        pages in 8u32..16,
-        sequences in 1u32..9,
-    ) {
-        let mut desk = desk(pages, sequences, 512);
-        let mut listener = Listener::default();
-        let mut out = Vec::new();
-        let mut requests = Vec::new();
-        let mut cancelled = Vec::new();
-        for happening in happenings {
-            match happening {
-                Happening::Start { prompt, choices, seed, tokens_max, stop } => {
-                    let mut request = generate(Prompt::Text("abcdefg ".repeat(40)[..prompt].into()), seed);
-                    request.choices = choices;
-                    request.tokens_max = tokens_max;
-                    request.stop = if stop { vec!["ab".into(), "q.".into()] } else { Vec::new() };
-                    request.ignore_end = !stop;
-                    let id = attempt(requests.len() as u8);
-                    desk.hear(Time(0), start(id, request.clone(), None), 0, &mut out);
-                    requests.push(request);
-                }
-                Happening::Cancel(index) => {
-                    let id = attempt(index as u8);
-                    if listener.stories.get(&id).is_some_and(|story| story.closed.is_none()) {
-                        cancelled.push(index);
-                    }
-                    desk.hear(Time(0), ToEngine::Cancel { attempt: id }, 0, &mut out);
-                }
-                Happening::Steps(count) => {
-                    for _ in 0..count {
-                        desk.step(Time(0), &mut out);
-                    }
-                }
-                Happening::Took(ms) => desk.took(256, ms),
-            }
-            desk.check();
-            listener.listen(&mut out);
-        }
-        let mut steps = 0;
-        while desk.step(Time(0), &mut out).is_some() {
-            steps += 1;
-            prop_assert!(steps < 100_000, "everything ends");
-        }
-        listener.listen(&mut out);
-        prop_assert!(desk.is_idle());
-        prop_assert_eq!(desk.stats().pages_free, pages);
-        for (index, request) in requests.iter().enumerate() {
-            let story = &listener.stories[&attempt(index as u8)];
-            let whole = alone(request);
-            if cancelled.contains(&index) {
-                for (choice, ids) in &story.ids {
-                    prop_assert!(whole.ids[choice].starts_with(ids));
-                }
-            } else {
-                prop_assert_eq!(story, &whole);
-            }
-        }
-    }
 }

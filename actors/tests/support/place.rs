@@ -175,4 +175,3 @@ pub(crate) fn wheel(members: &[(&str, &[u8])]) -> Vec<u8> {
     }
     zip.finish().unwrap().into_inner()
 }
-

@@ -11,10 +11,6 @@ pub(super) struct Cursor<'a> {
 
 // Fields are named by closures, for the names cost more than the reading and are needed only on failure.
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
-    }
-
     pub(super) fn take(
         &mut self,
         length: usize,
