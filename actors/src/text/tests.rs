@@ -1,3 +1,5 @@
+//! Text in any split: the same characters, and nothing of a stop string.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The door against good tickets, used ones, old ones and those of others.
+
 use super::*;
 use crate::generate::{Generate, Prompt, Sampling};
 use crate::ids::{HoldId, MemberId, NodeKey, Passport};

@@ -1,3 +1,5 @@
+//! The queue against floods, lost letters, dead workers and its own restart.
+
 use super::*;
 use crate::ids::{HoldId, MemberId, Passport};
 use crate::scheduler::{Decision, Finding};
