@@ -131,7 +131,7 @@ impl Session {
         node.directory
             .enter(|entries| drop(entries.sessions.insert(request, myself.clone())));
         let watched = client.clone();
-        // The task belongs to this actor, which ends it in `post_stop`.
+        // The task belongs to this actor, whose state ends it when it is dropped.
         #[allow(clippy::disallowed_methods)]
         let watch = tokio::spawn(async move {
             watched.closed().await;
@@ -158,17 +158,16 @@ impl Session {
         let ports = state.seat.wake();
         state.perform(ports, &myself);
     }
+}
 
-    async fn post_stop(
-        &self,
-        _myself: ActorRef<SessionMessage>,
-        state: &mut SessionState,
-    ) -> Result<(), ActorProcessingErr> {
-        state.watch.abort();
-        let node = state.seat.node().clone();
+/// However the actor ends, a panic included: the client's channel closes, and the directory forgets it.
+impl Drop for SessionState {
+    fn drop(&mut self) {
+        // The watch holds the channel open until it ends.
+        self.watch.abort();
+        let node = self.seat.node();
         node.directory
-            .enter(|entries| drop(entries.sessions.remove(&state.request)));
-        Ok(())
+            .enter(|entries| drop(entries.sessions.remove(&self.request)));
     }
 }
 
