@@ -39,7 +39,6 @@ const CASES: &[(&str, Scene)] = &[
     ("session:Queued:1", Scene::Crowd),
     ("session:Granted:1", Scene::Ask),
     ("session:Refused:1", Scene::AskPoor),
-    ("doorkeeper:Knock:1,session:Turned:1", Scene::Ask),
     ("session:Event:1", Scene::Ask),
     ("session:Event:5", Scene::Ask),
     ("session:Closed:1", Scene::Ask),
