@@ -21,10 +21,6 @@ sim SEED:
 sim-many N:
     cargo run --release --quiet -p troop-sim -- --many {{N}}
 
-# Bugs planted in the cores, each to be found by the simulator.
-mutants:
-    sim/mutants/run
-
 # Decode and prefill rates beside the machine's limits.
 kernels-bench:
     cargo run --release --quiet -p troop-kernels --example bench
@@ -33,7 +29,6 @@ kernels-bench:
 nightly:
     TROOP_LONG=1 cargo test --workspace --locked --release
     just sim-many 5000
-    just mutants
 
 # What CI runs.
 ci:
