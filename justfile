@@ -11,7 +11,7 @@ test:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo deny --offline check bans licenses sources
+    cargo deny --locked check bans licenses sources
 
 # One seed of the simulator, as a readable trace.
 sim SEED:
