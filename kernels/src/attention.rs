@@ -86,6 +86,21 @@ pub(crate) unsafe fn store(
     finite
 }
 
+/// `store` on memory that nobody else has, for tests and benches.
+#[must_use]
+pub fn store_alone(
+    part: &mut [u16],
+    head_width: usize,
+    slot: usize,
+    key: &[f32],
+    value: &[f32],
+) -> bool {
+    let length = part.len();
+    let pages = Shared::new(part);
+    // SAFETY: the part is borrowed exclusively.
+    unsafe { store(&pages, 0..length, head_width, slot, key, value) }
+}
+
 /// The result for some queries over the same cache, one row of `out` each. `scratch` holds scores and
 /// is `scratch_len(keys)` long at least. False if a score is not finite.
 #[must_use]

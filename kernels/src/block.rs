@@ -110,6 +110,36 @@ pub fn unpack_row(format: Format, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+/// The first element of a stored row that does not stand for a finite number; of a block with such a scale
+/// or offset, its first element.
+pub fn not_finite(format: Format, bytes: &[u8]) -> Option<usize> {
+    let half = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    match format {
+        Format::F32 => first(bytes, 4, |one| {
+            u32::from_le_bytes([one[0], one[1], one[2], one[3]]) & 0x7f80_0000 == 0x7f80_0000
+        }),
+        Format::F16 => first(bytes, 2, |one| half(one, 0) & 0x7c00 == 0x7c00),
+        Format::BF16 => first(bytes, 2, |one| half(one, 0) & 0x7f80 == 0x7f80),
+        Format::Q4_1 => first(bytes, format.block_bytes(), |block| {
+            half(block, 0) & 0x7c00 == 0x7c00 || half(block, 2) & 0x7c00 == 0x7c00
+        })
+        .map(|block| block * BLOCK),
+        Format::Q8_0 => first(bytes, format.block_bytes(), |block| {
+            half(block, 0) & 0x7c00 == 0x7c00
+        })
+        .map(|block| block * BLOCK),
+        other => panic!("{} is not among the supported formats", other.name()),
+    }
+}
+
+/// The first of the pieces that is bad. Nearly always none is, and a fold that asks them all becomes
+/// vectors.
+fn first(bytes: &[u8], piece: usize, bad: impl Fn(&[u8]) -> bool) -> Option<usize> {
+    let mut pieces = bytes.chunks_exact(piece);
+    let any = pieces.clone().fold(false, |any, one| any | bad(one));
+    any.then(|| pieces.position(bad)).flatten()
+}
+
 /// The f16 at that offset, widened.
 pub(crate) fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
@@ -128,6 +158,38 @@ mod tests {
         let mut row = [0.0; 32];
         unpack_row(Format::Q4_1, &bytes, &mut row);
         assert_eq!((row[0], row[16], row[1]), (0.5, 6.5, -1.0));
+    }
+
+    #[test]
+    fn the_first_number_that_is_not_finite_is_found() {
+        let cases = [
+            (Format::F32, 3, vec![0, 0, 0x80, 0x7f], 4, 3),
+            (Format::F16, 5, vec![0, 0xfc], 2, 5),
+            (Format::BF16, 5, vec![0xc0, 0x7f], 2, 5),
+            // The scale of the second block, and the offset of the third.
+            (Format::Q4_1, 10, vec![0, 0x7c], 2, 32),
+            (Format::Q4_1, 21, vec![1, 0x7c], 2, 64),
+            (Format::Q8_0, 17, vec![0xff, 0xff], 2, 32),
+        ];
+        for (format, place, bad, bytes, expected) in cases {
+            let mut row = vec![0; format.row_bytes(96).expect("whole blocks")];
+            assert_eq!(not_finite(format, &row), None);
+            // The largest finite numbers are still numbers.
+            let largest = if format == Format::F32 {
+                vec![0xff, 0xff, 0x7f, 0x7f]
+            } else {
+                vec![0xff, 0x7b]
+            };
+            row[place * bytes..][..bytes].copy_from_slice(&largest);
+            assert_eq!(not_finite(format, &row), None, "{}", format.name());
+            row[place * bytes..][..bytes].copy_from_slice(&bad);
+            assert_eq!(
+                not_finite(format, &row),
+                Some(expected),
+                "{}",
+                format.name()
+            );
+        }
     }
 
     #[test]

@@ -20,9 +20,12 @@ impl Isa {
         *Self::available().last().unwrap_or(&Self::Reference)
     }
 
+    /// All instruction sets that have a path, slowest first.
+    pub const ALL: [Self; 3] = [Self::Reference, Self::Avx2, Self::Avx512];
+
     /// All instruction sets of this machine, slowest first.
     pub fn available() -> Vec<Self> {
-        [Self::Reference, Self::Avx2, Self::Avx512]
+        Self::ALL
             .into_iter()
             .filter(|isa| isa.is_available())
             .collect()

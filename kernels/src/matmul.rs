@@ -28,10 +28,10 @@ use std::sync::Arc;
 use crate::block;
 use crate::gguf::Format;
 use crate::isa::Isa;
-use crate::memory::{OutOfMemory, Region, Shared};
+use crate::memory::{Region, Shared};
 use crate::quantize::{GROUP, Quantized, View};
 
-pub use pack::{Rows, STRIP, Source};
+pub use pack::{PackError, Rows, STRIP, Source};
 
 /// Weights ready to multiply: one or more stored matrices over the same input, in strips of 32 rows.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ pub(crate) struct Output<'a> {
 
 impl Matrix {
     /// Packs stored matrices for an instruction set. Sources must agree in length of row.
-    pub fn new(isa: Isa, rows: Rows, sources: &[Source<'_>]) -> Result<Self, OutOfMemory> {
+    pub fn new(isa: Isa, rows: Rows, sources: &[Source<'_>]) -> Result<Self, PackError> {
         let mut plan = pack::Plan::new(isa);
         let index = plan.add(rows, sources);
         Ok(plan.pack(1)?.swap_remove(index))
@@ -146,6 +146,22 @@ impl Matrix {
 
     /// All products of the matrix with rows of activations, for tests and benches.
     pub fn multiply(&self, tokens: usize, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; tokens * self.output_columns()];
+        let finish = match self.rows {
+            Rows::Joined => Finish::Store,
+            Rows::Gated => Finish::Gate,
+        };
+        self.multiply_alone(tokens, x, finish, &mut out);
+        out
+    }
+
+    /// Adds all products to what is there, as to a residual; for tests and benches.
+    pub fn multiply_onto(&self, tokens: usize, x: &[f32], out: &mut [f32]) {
+        assert_eq!(self.rows, Rows::Joined, "gated products are stored");
+        self.multiply_alone(tokens, x, Finish::Add, out);
+    }
+
+    fn multiply_alone(&self, tokens: usize, x: &[f32], finish: Finish, out: &mut [f32]) {
         assert_eq!(x.len(), tokens * self.columns);
         let quantized = match self.is_quantized() {
             true => Quantized::new(self.isa, self.columns, x).expect("the activations are finite"),
@@ -157,12 +173,8 @@ impl Matrix {
             quantized: quantized.view(),
         };
         let stride = self.output_columns();
-        let mut out = vec![0.0; tokens * stride];
-        let values = Shared::new(&mut out);
-        let finish = match self.rows {
-            Rows::Joined => Finish::Store,
-            Rows::Gated => Finish::Gate,
-        };
+        assert_eq!(out.len(), tokens * stride);
+        let values = Shared::new(out);
         // SAFETY: this thread alone has the output.
         unsafe {
             multiply(
@@ -176,7 +188,6 @@ impl Matrix {
                 },
             )
         };
-        out
     }
 
     pub(crate) fn strip_bytes(&self, section: &Section, strip: usize) -> &[u8] {

@@ -35,6 +35,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use order::Order;
+pub use philox::first_word;
+pub use weight::{mass, weight};
 
 /// How tokens are chosen. The default draws from the model's own distribution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -283,7 +285,7 @@ impl Sampler {
         let params = &self.params;
         let temperature = params.temperature;
         let largest = order.largest() / temperature;
-        let weight = |logit: f32| weight::weight(logit / temperature - largest);
+        let weight = |logit: f32| weight(logit / temperature - largest);
         let top_k = match params.top_k {
             0 => None,
             k => Some(k as usize).filter(|k| *k < order.len()),
@@ -302,8 +304,7 @@ impl Sampler {
                 }
             });
         }
-        let u =
-            (philox::first_word(self.params.seed, self.choice, index) >> 8) as f32 / 16_777_216.0;
+        let u = (first_word(self.params.seed, self.choice, index) >> 8) as f32 / 16_777_216.0;
 
         if uncut && let Some(mass) = mass {
             return walk(order, order.len(), u * mass, weight);

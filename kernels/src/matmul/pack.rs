@@ -19,6 +19,9 @@
 //! formats keep their rows. In a gated matrix each strip has 16 rows of gates and then 16 of ups.
 
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
+
+use thiserror::Error;
 
 use super::{Matrix, Section};
 use crate::block;
@@ -34,6 +37,8 @@ pub(crate) const TILE: usize = STRIP / 2;
 /// A matrix as the file has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
+    /// What errors call it.
+    pub name: &'a str,
     /// How its elements are stored.
     pub format: Format,
     /// Count of rows, which is the length of an output.
@@ -53,6 +58,24 @@ pub enum Rows {
     Gated,
 }
 
+/// Why matrices cannot be packed. Nothing has been kept.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PackError {
+    /// The machine has not enough memory.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+    /// A weight, or the scale or offset of a block of weights, is infinite or NaN.
+    #[error("{source_name}: row {row} has a weight at {column} that is not a finite number")]
+    NotFinite {
+        /// The source's name.
+        source_name: String,
+        /// The row, from 0.
+        row: usize,
+        /// The element of the row, from 0; the first of the block if its scale or offset is at fault.
+        column: usize,
+    },
+}
+
 /// Matrices that will share one piece of memory.
 pub(crate) struct Plan<'a> {
     isa: Isa,
@@ -65,8 +88,16 @@ struct Job<'a> {
     format: Format,
     columns: usize,
     /// The rows of the strip, in order; None is padding.
-    rows: [Option<&'a [u8]>; STRIP],
+    rows: [Option<Row<'a>>; STRIP],
     out: &'a mut [u8],
+}
+
+/// One stored row of a source.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    source_name: &'a str,
+    index: usize,
+    bytes: &'a [u8],
 }
 
 impl<'a> Plan<'a> {
@@ -128,8 +159,8 @@ impl<'a> Plan<'a> {
         self.matrices.len() - 1
     }
 
-    /// Packs all matrices, on so many threads.
-    pub(crate) fn pack(self, threads: usize) -> Result<Vec<Matrix>, OutOfMemory> {
+    /// Packs all matrices, on so many threads. Every weight is looked at on the way.
+    pub(crate) fn pack(self, threads: usize) -> Result<Vec<Matrix>, PackError> {
         let mut region = Region::new(self.bytes, "weights")?;
         let mut jobs = Vec::new();
         let mut rest = region.bytes_mut();
@@ -153,12 +184,21 @@ impl<'a> Plan<'a> {
         }
         let isa = self.isa;
         let share = jobs.len().div_ceil(threads.max(1)).max(1);
+        // The first fault in the order of the jobs, however many threads there are.
         std::thread::scope(|scope| {
-            for jobs in jobs.chunks_mut(share) {
-                let work = move || jobs.iter_mut().for_each(|job| job.run(isa));
-                scope.spawn(work);
-            }
-        });
+            let work = |jobs: &mut [Job<'_>]| jobs.iter_mut().try_for_each(|job| job.run(isa));
+            let threads: Vec<_> = jobs
+                .chunks_mut(share)
+                .map(|jobs| scope.spawn(move || work(jobs)))
+                .collect();
+            let join = |thread: ScopedJoinHandle<'_, _>| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            let results: Vec<Result<(), PackError>> = threads.into_iter().map(join).collect();
+            results.into_iter().collect::<Result<(), PackError>>()
+        })?;
         let memory = Arc::new(region);
         let matrix = |(rows, sources, sections): (Rows, Vec<Source<'_>>, Vec<Section>)| Matrix {
             isa,
@@ -173,13 +213,15 @@ impl<'a> Plan<'a> {
 }
 
 /// The stored rows that make up each strip.
-fn strips_of<'a>(rows: Rows, sources: &[Source<'a>]) -> Vec<[Option<&'a [u8]>; STRIP]> {
-    let row = |source: &Source<'a>, index: usize| -> Option<&'a [u8]> {
-        let bytes = source.bytes.len() / source.rows.max(1);
-        source
-            .bytes
-            .get(index * bytes..(index + 1) * bytes)
-            .filter(|_| index < source.rows)
+fn strips_of<'a>(rows: Rows, sources: &[Source<'a>]) -> Vec<[Option<Row<'a>>; STRIP]> {
+    let row = |source: &Source<'a>, index: usize| -> Option<Row<'a>> {
+        let length = source.bytes.len() / source.rows.max(1);
+        let bytes = source.bytes.get(index * length..(index + 1) * length);
+        bytes.filter(|_| index < source.rows).map(|bytes| Row {
+            source_name: source.name,
+            index,
+            bytes,
+        })
     };
     match rows {
         Rows::Joined => sources
@@ -194,22 +236,33 @@ fn strips_of<'a>(rows: Rows, sources: &[Source<'a>]) -> Vec<[Option<&'a [u8]>; S
 }
 
 impl Job<'_> {
-    fn run(&mut self, isa: Isa) {
+    fn run(&mut self, isa: Isa) -> Result<(), PackError> {
+        for row in self.rows.iter().flatten() {
+            if let Some(column) = block::not_finite(self.format, row.bytes) {
+                return Err(PackError::NotFinite {
+                    source_name: row.source_name.to_owned(),
+                    row: row.index,
+                    column,
+                });
+            }
+        }
         if !is_interleaved(isa, self.format) {
             let row_bytes = self.out.len() / STRIP;
             for (out, row) in self.out.chunks_exact_mut(row_bytes).zip(&self.rows) {
                 if let Some(row) = row {
-                    out.copy_from_slice(row);
+                    out.copy_from_slice(row.bytes);
                 }
             }
-            return;
+            return Ok(());
         }
         let block_bytes = self.format.block_bytes();
         let layout = Layout::of(self.format);
         let blocks = self.columns / block::BLOCK;
-        for (row, bytes) in self.rows.iter().enumerate() {
+        for (row, stored) in self.rows.iter().enumerate() {
             // Integers of padding stay as the zeros they are: their scales are zero as well.
-            let Some(bytes) = bytes else { continue };
+            let Some(Row { bytes, .. }) = stored else {
+                continue;
+            };
             for index in 0..blocks {
                 let stored = &bytes[index * block_bytes..][..block_bytes];
                 let out = &mut self.out[index * layout.bytes..][..layout.bytes];
@@ -226,6 +279,7 @@ impl Job<'_> {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -312,13 +366,14 @@ mod tests {
             let row_bytes = format.row_bytes(columns).expect("whole blocks");
             let bytes: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 % 120) as u8).collect();
             let source = Source {
+                name: "rows",
                 format,
                 rows,
                 columns,
                 bytes: &bytes,
             };
             for isa in Isa::available() {
-                let matrix = Matrix::new(isa, Rows::Joined, &[source]).expect("memory");
+                let matrix = Matrix::new(isa, Rows::Joined, &[source]).expect("finite weights");
                 for row in 0..rows {
                     let (mut expected, mut found) = (vec![0.0; columns], vec![0.0; columns]);
                     let stored = &bytes[row * row_bytes..][..row_bytes];

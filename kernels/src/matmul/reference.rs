@@ -1,20 +1,17 @@
 //! The definition of the matmul in code. It reads weights as they lie in the file.
 
 use super::{Finish, Input, Matrix, Output, STRIP};
-use crate::block::{self, BLOCK};
+use crate::block::{self, BLOCK, Block};
 use crate::dot::dot;
 use crate::gate::gated;
 use crate::gguf::Format;
-use crate::isa::Isa;
 use crate::quantize::{GROUP, View};
 
-/// One output of a quantized matmul: a stored row times token `token`'s quantized activations.
-pub fn output(format: Format, row: &[u8], x: View<'_>, token: usize) -> f32 {
-    let blocks = x.columns / BLOCK;
+/// One output of a quantized matmul: a row's blocks times token `token`'s quantized activations.
+pub fn output(format: Format, row: &[Block], x: View<'_>, token: usize) -> f32 {
     let mut acc = 0.0f32;
-    for (index, bytes) in row.chunks_exact(format.block_bytes()).enumerate() {
-        let at = token * blocks + index;
-        let weights = block::unpack_block(format, bytes);
+    for (index, weights) in row.iter().enumerate() {
+        let at = token * row.len() + index;
         let q = &x.q[at * BLOCK..][..BLOCK];
         let isum = |group: usize| -> i32 {
             let range = group * GROUP..(group + 1) * GROUP;
@@ -30,14 +27,7 @@ pub fn output(format: Format, row: &[u8], x: View<'_>, token: usize) -> f32 {
     acc
 }
 
-/// One output of a float matmul.
-pub fn float_output(isa: Isa, format: Format, row: &[u8], x: &[f32]) -> f32 {
-    let mut weights = vec![0.0; x.len()];
-    block::unpack_row(format, row, &mut weights);
-    dot(isa, &weights, x)
-}
-
-/// All outputs of one strip of rows stored as in the file.
+/// All outputs of one strip of rows stored as in the file. A row is taken apart once for all tokens.
 ///
 /// # Safety
 /// No other thread touches the outputs of this strip until the next barrier.
@@ -50,17 +40,26 @@ pub(crate) unsafe fn strip(
     output: Output<'_>,
 ) {
     let columns = matrix.columns;
-    let rows: Vec<&[u8]> = bytes.chunks_exact(bytes.len() / STRIP).collect();
-    for token in 0..input.tokens {
-        let result: [f32; STRIP] = std::array::from_fn(|row| match block::is_quantized(format) {
-            true => self::output(format, rows[row], input.quantized, token),
-            false => float_output(
-                matrix.isa,
-                format,
-                rows[row],
-                &input.floats[token * columns..][..columns],
-            ),
-        });
+    let mut results = vec![[0.0f32; STRIP]; input.tokens];
+    for (row, bytes) in bytes.chunks_exact(bytes.len() / STRIP).enumerate() {
+        if block::is_quantized(format) {
+            let blocks = bytes.chunks_exact(format.block_bytes());
+            let blocks: Vec<Block> = blocks
+                .map(|bytes| block::unpack_block(format, bytes))
+                .collect();
+            for (token, result) in results.iter_mut().enumerate() {
+                result[row] = self::output(format, &blocks, input.quantized, token);
+            }
+        } else {
+            let mut weights = vec![0.0; columns];
+            block::unpack_row(format, bytes, &mut weights);
+            let rows = input.floats.chunks_exact(columns);
+            for (result, x) in results.iter_mut().zip(rows) {
+                result[row] = dot(matrix.isa, &weights, x);
+            }
+        }
+    }
+    for (token, result) in results.iter().enumerate() {
         let width = if output.finish == Finish::Gate {
             STRIP / 2
         } else {

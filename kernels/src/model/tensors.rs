@@ -11,7 +11,7 @@ use super::llama as names;
 use crate::attention::PAGE_TOKENS;
 use crate::block;
 use crate::gguf::{Format, Gguf, GgufError, TensorInfo};
-use crate::matmul::Source;
+use crate::matmul::{PackError, Source};
 use crate::memory::OutOfMemory;
 
 /// Why a file cannot be loaded. Nothing has been kept.
@@ -46,9 +46,53 @@ pub enum LoadError {
         /// What it may be.
         supported: String,
     },
+    /// A weight, or a scale or an offset of weights, is infinite or NaN, or a divisor is not above zero.
+    #[error("{tensor}: has {value} at {at}, must be {expected}")]
+    Number {
+        /// The tensor's name.
+        tensor: String,
+        /// Where in the tensor.
+        at: String,
+        /// What is there.
+        value: String,
+        /// What may be there.
+        expected: &'static str,
+    },
     /// The machine has not enough memory.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
+}
+
+impl LoadError {
+    /// The key or the tensor at fault, as the message names it.
+    pub fn field(&self) -> &str {
+        match self {
+            Self::Header(error) => error.field(),
+            Self::Missing { tensor } | Self::Shape { tensor, .. } | Self::Number { tensor, .. } => {
+                tensor
+            }
+            Self::Unsupported { field, .. } => field,
+            Self::OutOfMemory(error) => error.what,
+        }
+    }
+}
+
+impl From<PackError> for LoadError {
+    fn from(error: PackError) -> Self {
+        match error {
+            PackError::OutOfMemory(error) => Self::OutOfMemory(error),
+            PackError::NotFinite {
+                source_name,
+                row,
+                column,
+            } => Self::Number {
+                tensor: source_name,
+                at: format!("row {row}, column {column}"),
+                value: "infinity or NaN".to_owned(),
+                expected: "a finite number",
+            },
+        }
+    }
 }
 
 /// A model as it lies in its file.
@@ -107,7 +151,7 @@ impl<'a> Tensors<'a> {
         let layers = layers?;
         let output_norm = loader.floats(names::OUTPUT_NORM, width)?;
         let rope_factors = match gguf.tensor(names::ROPE_FACTORS) {
-            Some(_) => Some(loader.floats(names::ROPE_FACTORS, facts.head_width / 2)?),
+            Some(_) => Some(loader.divisors(names::ROPE_FACTORS, facts.head_width / 2)?),
             None => None,
         };
         loader.refuse_unknown_tensors()?;
@@ -136,6 +180,15 @@ pub(super) fn unsupported(field: &str, value: &str, supported: &str) -> LoadErro
         field: field.to_owned(),
         value: value.to_owned(),
         supported: supported.to_owned(),
+    }
+}
+
+fn number(tensor: &str, at: usize, value: f32, expected: &'static str) -> LoadError {
+    LoadError::Number {
+        tensor: tensor.to_owned(),
+        at: at.to_string(),
+        value: value.to_string(),
+        expected,
     }
 }
 
@@ -281,6 +334,7 @@ impl<'a> Loader<'a> {
             return Err(unsupported(name, format.name(), &names.join(", ")));
         }
         Ok(Source {
+            name: &tensor.name,
             format,
             rows,
             columns,
@@ -295,7 +349,18 @@ impl<'a> Loader<'a> {
         }
         let mut values = vec![0.0; length];
         block::unpack_row(tensor.format, &self.file[tensor.range.clone()], &mut values);
-        Ok(values)
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(at) => Err(number(name, at, values[at], "a finite number")),
+        }
+    }
+
+    fn divisors(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+        let values = self.floats(name, length)?;
+        match values.iter().position(|value| *value <= 0.0) {
+            None => Ok(values),
+            Some(at) => Err(number(name, at, values[at], "above 0")),
+        }
     }
 
     /// A tensor that nobody asked for would change the result if it were known what it does.

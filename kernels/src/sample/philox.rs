@@ -2,7 +2,7 @@
 //! before it.
 
 /// The first word for one output index of one choice of one request.
-pub(super) fn first_word(seed: u64, choice: u32, index: u64) -> u32 {
+pub fn first_word(seed: u64, choice: u32, index: u64) -> u32 {
     let counter = [index as u32, (index >> 32) as u32, choice, 0];
     philox4x32_10(counter, [seed as u32, (seed >> 32) as u32])[0]
 }

@@ -5,7 +5,7 @@
 //! error is below 2.5e-7. The constants are part of the definition.
 
 /// e^d for d <= 0, and exactly 0 below -87.
-pub(super) fn weight(d: f32) -> f32 {
+pub fn weight(d: f32) -> f32 {
     // Adding and taking off 1.5 * 2^23 rounds to the nearest integer, ties to even.
     let shifted = d * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
@@ -24,7 +24,7 @@ pub(super) fn weight(d: f32) -> f32 {
 
 /// The sum of the weights of all logits, in id order: in each block of 256, lane l of 16 takes elements
 /// l, l + 16, …; lanes join (l, l+8), (l, l+4), (l, l+2), (l, l+1); blocks are added in order.
-pub(super) fn mass(logits: &[f32], temperature: f32, largest: f32) -> f32 {
+pub fn mass(logits: &[f32], temperature: f32, largest: f32) -> f32 {
     let mut sum = 0.0;
     for block in logits.chunks(256) {
         let mut lanes = [0.0_f32; 16];
