@@ -3,12 +3,15 @@
 
 #[path = "support/defects.rs"]
 mod defects;
+#[path = "support/gguf_file.rs"]
+mod gguf_file;
 #[path = "support/hostile.rs"]
 mod hostile;
 #[path = "support/text.rs"]
 mod support;
 
-use hostile::{Dice, File, measure};
+use gguf_file::File;
+use hostile::{Dice, measure};
 use troop_kernels::gguf::Gguf;
 use troop_kernels::template::Template;
 use troop_kernels::tokenizer::{Specials, Tokenizer};

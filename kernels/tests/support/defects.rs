@@ -1,6 +1,6 @@
 //! One file for each way in which a model file has been known to break its reader.
 
-use super::hostile::File;
+use super::gguf_file::File;
 
 /// What is wrong, the file, and the field that must be named.
 pub(crate) fn defects() -> Vec<(&'static str, Vec<u8>, &'static str)> {

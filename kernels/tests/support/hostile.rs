@@ -1,4 +1,4 @@
-//! Writes model files, breaks them, and measures what reading them costs.
+//! Breaks model files, and measures what reading them costs.
 
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 
@@ -6,116 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ops::Range;
 
-/// A model file under construction; nothing is checked.
-#[derive(Clone)]
-pub struct File {
-    version: u32,
-    keys: Option<u64>,
-    tensors: Option<u64>,
-    metadata: Vec<Vec<u8>>,
-    descriptions: Vec<Vec<u8>>,
-    data: usize,
-}
-
-impl File {
-    pub fn new() -> Self {
-        let (metadata, descriptions) = (Vec::new(), Vec::new());
-        Self {
-            version: 3,
-            keys: None,
-            tensors: None,
-            metadata,
-            descriptions,
-            data: 0,
-        }
-    }
-
-    pub fn version(mut self, version: u32) -> Self {
-        self.version = version;
-        self
-    }
-
-    /// The number of keys the file claims.
-    pub fn keys(mut self, count: u64) -> Self {
-        self.keys = Some(count);
-        self
-    }
-
-    /// The number of tensors the file claims.
-    pub fn count(mut self, count: u64) -> Self {
-        self.tensors = Some(count);
-        self
-    }
-
-    pub fn value(mut self, key: &str, kind: u32, bytes: &[u8]) -> Self {
-        let mut entry = string(key);
-        entry.extend(kind.to_le_bytes());
-        entry.extend(bytes);
-        self.metadata.push(entry);
-        self
-    }
-
-    pub fn word(self, key: &str, word: u32) -> Self {
-        self.value(key, 4, &word.to_le_bytes())
-    }
-
-    pub fn float(self, key: &str, float: f32) -> Self {
-        self.value(key, 6, &float.to_le_bytes())
-    }
-
-    pub fn text(self, key: &str, text: &str) -> Self {
-        self.value(key, 8, &string(text))
-    }
-
-    pub fn raw_array(self, key: &str, kind: u32, count: u64, bytes: &[u8]) -> Self {
-        let mut value = kind.to_le_bytes().to_vec();
-        value.extend(count.to_le_bytes());
-        value.extend(bytes);
-        self.value(key, 9, &value)
-    }
-
-    pub fn strings(self, key: &str, strings: &[&str]) -> Self {
-        let bytes: Vec<u8> = strings.iter().flat_map(|text| string(text)).collect();
-        self.raw_array(key, 8, strings.len() as u64, &bytes)
-    }
-
-    /// Describes a tensor; those of f32 also get their bytes.
-    pub fn tensor(mut self, name: &str, shape: &[u64], format: u32, offset: u64) -> Self {
-        let mut entry = string(name);
-        entry.extend((shape.len() as u32).to_le_bytes());
-        entry.extend(shape.iter().flat_map(|length| length.to_le_bytes()));
-        entry.extend(format.to_le_bytes());
-        entry.extend(offset.to_le_bytes());
-        self.descriptions.push(entry);
-        if shape.iter().all(|length| *length < 100) && offset < 10 << 20 {
-            let bytes: u64 = shape.iter().product::<u64>() * 4;
-            self.data = self.data.max((offset.min(4 << 20) + bytes) as usize);
-        }
-        self
-    }
-
-    pub fn done(self) -> Vec<u8> {
-        let mut file = b"GGUF".to_vec();
-        file.extend(self.version.to_le_bytes());
-        file.extend(
-            self.tensors
-                .unwrap_or(self.descriptions.len() as u64)
-                .to_le_bytes(),
-        );
-        file.extend(
-            self.keys
-                .unwrap_or(self.metadata.len() as u64)
-                .to_le_bytes(),
-        );
-        self.metadata
-            .iter()
-            .chain(&self.descriptions)
-            .for_each(|entry| file.extend(entry));
-        let start = file.len().next_multiple_of(32);
-        file.resize(start + self.data, 0);
-        file
-    }
-}
+use super::gguf_file::File;
 
 /// A whole model of nothing: a vocabulary of five, a template, two tensors.
 pub fn small() -> Vec<u8> {
@@ -146,12 +37,6 @@ pub fn small() -> Vec<u8> {
         .tensor("token_embd.weight", &[8, 5], 0, 0)
         .tensor("output_norm.weight", &[8], 0, 160)
         .done()
-}
-
-fn string(text: &str) -> Vec<u8> {
-    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(text.as_bytes());
-    bytes
 }
 
 /// A generator of its own, so that a failure comes again.

@@ -1,0 +1,223 @@
+//! Rules 2, 3, 6 and 8: products of matrices in every format, what becomes of them, and rows unpacked.
+
+#![allow(dead_code, unreachable_pub, reason = "a module of test binaries")]
+
+use half::f16;
+use troop_kernels::gguf::Format;
+use troop_kernels::isa::Isa;
+use troop_kernels::matmul::{Matrix, Rows, Source};
+
+use super::file::{Array, Case};
+use super::values::{Dice, FORMATS, weights};
+
+fn case(name: &str, format: Format, rows: usize, columns: usize) -> Case {
+    let name = format!("{} {name}", format.name());
+    let case = Case::new(name).with("format", &[format.id()]);
+    case.with("rows", &[rows as u32])
+        .with("columns", &[columns as u32])
+}
+
+fn source<'a>(case: &Case, name: &'a str, bytes: &'a [u8]) -> Source<'a> {
+    let format = Format::from_id(case.one("format")).expect("a known format");
+    Source {
+        name,
+        format,
+        rows: case.count("rows"),
+        columns: case.count("columns"),
+        bytes,
+    }
+}
+
+pub fn embed_cases() -> Vec<Case> {
+    let mut dice = Dice(10);
+    let of =
+        |format| case("rows", format, 2, 64).with("weights", &weights(&mut dice, format, 2, 64));
+    let mut cases: Vec<Case> = FORMATS.map(of).into();
+    // Scales and offsets at the edges of f16: largest, smallest, zero with a sign.
+    let halves = [0x7bff, 0x0001, 0x8000, 0xfbff, 0x03ff, 0x8001];
+    for format in [Format::Q4_1, Format::Q8_0] {
+        let mut bytes = dice.bytes(6 * format.block_bytes());
+        for (index, block) in bytes.chunks_exact_mut(format.block_bytes()).enumerate() {
+            block[..2].copy_from_slice(&f16::from_bits(halves[index]).to_le_bytes());
+            if format == Format::Q4_1 {
+                block[2..4].copy_from_slice(&f16::from_bits(halves[5 - index]).to_le_bytes());
+            }
+        }
+        cases.push(case("scales at the edges", format, 3, 64).with("weights", &bytes));
+    }
+    cases
+}
+
+pub fn embed(isa: Isa, case: &Case) -> Vec<Array> {
+    let bytes: Vec<u8> = case.all("weights");
+    let matrix =
+        Matrix::new(isa, Rows::Joined, &[source(case, "embedding", &bytes)]).expect("finite");
+    let mut out = vec![0.0f32; case.count("rows") * case.count("columns")];
+    for (row, out) in out.chunks_exact_mut(case.count("columns")).enumerate() {
+        matrix.row(row, out);
+    }
+    vec![Array::of("rows_unpacked", &out)]
+}
+
+pub fn matmul_cases() -> Vec<Case> {
+    let mut dice = Dice(11);
+    let mut cases = Vec::new();
+    for format in FORMATS {
+        let float = format.block_elements() == 1;
+        // One row; rows beyond a strip; more tokens than a path takes at once; rows beyond a block of 256.
+        let sizes: &[(usize, usize, usize)] = match float {
+            true => &[(1, 32, 1), (33, 17, 2), (2, 300, 1), (2, 1, 7)],
+            false => &[(1, 32, 1), (33, 32, 2), (15, 32, 13), (2, 320, 2)],
+        };
+        for (rows, columns, tokens) in sizes.iter().copied() {
+            let name = format!("{rows} x {columns}, {tokens} tokens");
+            let bytes = weights(&mut dice, format, rows, columns);
+            let x = dice.usual(tokens * columns);
+            let case = case(&name, format, rows, columns).with("weights", &bytes);
+            cases.push(case.with("tokens", &[tokens as u32]).with("x", &x));
+        }
+    }
+    for format in [Format::Q4_1, Format::Q8_0] {
+        cases.extend(quantized_edges(&mut dice, format));
+    }
+    let bytes = weights(&mut dice, Format::Q4_1, 5, 64);
+    let (x, onto) = (dice.usual(192), dice.usual(15));
+    let added = case("added to a residual", Format::Q4_1, 5, 64).with("weights", &bytes);
+    cases.push(
+        added
+            .with("tokens", &[3u32])
+            .with("x", &x)
+            .with("onto", &onto),
+    );
+    cases
+}
+
+/// Integers, scales and activations at their ends.
+fn quantized_edges(dice: &mut Dice, format: Format) -> Vec<Case> {
+    let halves = if format == Format::Q4_1 { 4 } else { 2 };
+    let row = |d: u16, m: u16, integers: u8| {
+        let mut block = [d.to_le_bytes(), m.to_le_bytes()].concat();
+        block.truncate(halves);
+        block.resize(format.block_bytes(), integers);
+        block
+    };
+    let lowest = if format == Format::Q4_1 { 0x00 } else { 0x80 };
+    let highest = if format == Format::Q4_1 { 0xff } else { 0x7f };
+    let edges = [
+        row(0x7bff, 0xfbff, highest),
+        row(0x7bff, 0x7bff, lowest),
+        row(0x0001, 0x8001, highest),
+        row(0x8000, 0x0000, lowest),
+        row(0xbc00, 0x3c00, 0x19),
+    ];
+    let inputs: Vec<(&str, Vec<f32>)> = vec![
+        ("all equal activations", vec![0.7; 32]),
+        (
+            "activations of zero",
+            [vec![0.0; 16], vec![-0.0; 16]].concat(),
+        ),
+        ("small activations", vec![1e-25; 32]),
+        (
+            "large activations",
+            (0..32)
+                .map(|i| if i % 2 == 0 { 1e30 } else { -9e29 })
+                .collect(),
+        ),
+        (
+            "one group of zeros",
+            [vec![0.0; 16], dice.usual(16)].concat(),
+        ),
+    ];
+    let with = |name: &str, rows: &[Vec<u8>], x: &[f32]| {
+        let name = format!("ends of the integers, {name}");
+        let case = case(&name, format, rows.len(), 32).with("weights", &rows.concat());
+        case.with("tokens", &[1u32]).with("x", x)
+    };
+    let mut cases: Vec<Case> = inputs
+        .iter()
+        .map(|(name, x)| with(name, &edges, x))
+        .collect();
+    // Nothing of the other sign, for infinity less infinity has no defined bits.
+    let positive = [row(0x7bff, 0x7bff, 0x11)];
+    cases.push(with("a product beyond the largest", &positive, &[3e38; 32]));
+    cases
+}
+
+pub fn matmul(isa: Isa, case: &Case) -> Vec<Array> {
+    let bytes: Vec<u8> = case.all("weights");
+    let matrix =
+        Matrix::new(isa, Rows::Joined, &[source(case, "weights", &bytes)]).expect("finite");
+    let (rows, tokens) = (case.count("rows"), case.count("tokens"));
+    let (x, stride) = (case.all::<f32>("x"), matrix.output_columns());
+    let y = match case.inputs.iter().any(|array| array.name == "onto") {
+        false => matrix.multiply(tokens, &x),
+        true => {
+            let mut y = vec![0.0; tokens * stride];
+            let onto: Vec<f32> = case.all("onto");
+            for (y, onto) in y.chunks_exact_mut(stride).zip(onto.chunks_exact(rows)) {
+                y[..rows].copy_from_slice(onto);
+            }
+            matrix.multiply_onto(tokens, &x, &mut y);
+            y
+        }
+    };
+    vec![Array::of("y", &without_padding(&y, stride, rows))]
+}
+
+fn without_padding(y: &[f32], stride: usize, rows: usize) -> Vec<f32> {
+    y.chunks_exact(stride)
+        .flat_map(|y| &y[..rows])
+        .copied()
+        .collect()
+}
+
+pub fn gate_cases() -> Vec<Case> {
+    let mut dice = Dice(12);
+    let mut cases = Vec::new();
+    for format in FORMATS {
+        let (rows, columns, tokens) = (17, 32, 3);
+        let (gate, up) = (
+            weights(&mut dice, format, rows, columns),
+            weights(&mut dice, format, rows, columns),
+        );
+        let case = case("17 x 32, 3 tokens", format, rows, columns)
+            .with("gate", &gate)
+            .with("up", &up);
+        cases.push(
+            case.with("tokens", &[tokens as u32])
+                .with("x", &dice.usual(tokens * columns)),
+        );
+    }
+    // A weight of 1 in the first column makes each token's first activation its gate, so every path walks
+    // its own exp from end to end.
+    let one = |scale: f32| {
+        let mut block = f16::from_f32(scale).to_le_bytes().to_vec();
+        block.resize(Format::Q8_0.block_bytes(), 0);
+        block[2] = 1;
+        block
+    };
+    let ends = [
+        -3e38, -1e4, -88.5, -88.37, -87.4, -87.3, -87.2, -20.0, -0.0, 1e-3, 17.0, 87.3, 88.4,
+        100.0, 1e30,
+    ];
+    let x: Vec<f32> = ends
+        .iter()
+        .flat_map(|end| [vec![*end], vec![0.0; 31]].concat())
+        .collect();
+    let case = case("over the ends of exp", Format::Q8_0, 1, 32)
+        .with("gate", &one(1.0))
+        .with("up", &one(0.25));
+    cases.push(case.with("tokens", &[ends.len() as u32]).with("x", &x));
+    cases
+}
+
+pub fn gate(isa: Isa, case: &Case) -> Vec<Array> {
+    let (gate, up): (Vec<u8>, Vec<u8>) = (case.all("gate"), case.all("up"));
+    let sources = [source(case, "gate", &gate), source(case, "up", &up)];
+    let matrix = Matrix::new(isa, Rows::Gated, &sources).expect("finite");
+    let y = matrix.multiply(case.count("tokens"), &case.all::<f32>("x"));
+    vec![Array::of(
+        "gated",
+        &without_padding(&y, matrix.output_columns(), case.count("rows")),
+    )]
+}

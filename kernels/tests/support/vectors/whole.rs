@@ -1,0 +1,58 @@
+//! All rules together: the logits of small models, in every format, after a prompt and a few more tokens.
+
+#![allow(dead_code, unreachable_pub, reason = "a module of test binaries")]
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use troop_kernels::gguf::{Format, Gguf};
+use troop_kernels::isa::Isa;
+use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run};
+
+use super::file::{Array, Case};
+use super::synthetic::{Shape, Synthetic};
+use super::values::FORMATS;
+
+/// The weights would fill the folder, so a case has the digest of the model file; `synthetic.rs` makes it.
+pub fn cases() -> Vec<Case> {
+    let tokens: Vec<u32> = (0..70).map(|i| (i * i * 7 + 3) % 40).collect();
+    let case = |format: Format| {
+        let file = Synthetic::new(Shape::SMALL, format, 1).file();
+        let digest: [u8; 32] = Sha256::digest(&file).into();
+        let case = Case::new(format!("{} model", format.name())).with("format", &[format.id()]);
+        case.with("model_sha256", &digest)
+            .with("tokens", &tokens)
+            .with("prompt", &[67u32])
+    };
+    FORMATS.map(case).into()
+}
+
+pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
+    let format = Format::from_id(case.one("format")).expect("a known format");
+    let file = Synthetic::new(Shape::SMALL, format, 1).file();
+    let digest: [u8; 32] = Sha256::digest(&file).into();
+    assert_eq!(
+        digest.as_slice(),
+        case.all::<u8>("model_sha256"),
+        "another model file"
+    );
+    let gguf = Gguf::parse(&file).expect("a good file");
+    let model = Arc::new(Model::load(&gguf, &file, isa).expect("a good model"));
+    let mut pages = Pages::new(model.facts(), 2).expect("memory");
+    let mut evaluator = Evaluator::new(model, 2, 70).expect("threads");
+    let tokens: Vec<u32> = case.all("tokens");
+    let prompt = case.count("prompt");
+    let mut logits: Vec<f32> = Vec::new();
+    for end in prompt..=tokens.len() {
+        let start = if end == prompt { 0 } else { end - 1 };
+        let run = Run {
+            tokens: &tokens[start..end],
+            start: start as u32,
+            pages: &[PageId(1), PageId(0)],
+            logits: true,
+        };
+        let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
+        logits.extend(result.expect("finite").expect("wanted"));
+    }
+    vec![Array::of("logits", &logits)]
+}
