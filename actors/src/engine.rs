@@ -16,6 +16,7 @@ mod batch;
 mod checks;
 mod desk;
 pub mod frames;
+mod inbox;
 pub mod native;
 mod pace;
 mod pages;

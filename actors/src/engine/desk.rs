@@ -120,7 +120,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
         self.attempts.is_empty()
     }
 
-    /// Takes a frame. `steps` is how many steps had ended when it was read from the pipe: with it, how long
+    /// Takes a frame. `steps` is how many steps had ended when it came in from the pipe: with it, how long
     /// cancels take is measured and not only claimed.
     pub fn hear(&mut self, now: Time, frame: ToEngine, steps: u64, out: &mut Vec<FromEngine>) {
         match frame {

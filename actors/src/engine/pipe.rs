@@ -54,6 +54,14 @@ pub fn write<T: Serialize>(to: &mut impl Write, kind: Kind, frame: &T) -> io::Re
 
 /// Reads the next frame of a known kind; nothing at the end of the pipe.
 pub fn read<T: DeserializeOwned>(from: &mut impl Read, kind: Kind) -> io::Result<Option<T>> {
+    Ok(read_counted(from, kind)?.map(|(frame, _)| frame))
+}
+
+/// The same, and how many bytes it had.
+pub(super) fn read_counted<T: DeserializeOwned>(
+    from: &mut impl Read,
+    kind: Kind,
+) -> io::Result<Option<(T, usize)>> {
     loop {
         let mut header = [0; HEADER_BYTES];
         match from.read_exact(&mut header) {
@@ -63,7 +71,7 @@ pub fn read<T: DeserializeOwned>(from: &mut impl Read, kind: Kind) -> io::Result
         let mut bytes = vec![0; length(header)?];
         from.read_exact(&mut bytes)?;
         if let Some(frame) = decode(kind, &bytes)? {
-            return Ok(Some(frame));
+            return Ok(Some((frame, bytes.len())));
         }
     }
 }
