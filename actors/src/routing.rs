@@ -258,13 +258,31 @@ impl Routed for ledger::protocol::Effect {
         match self {
             Effect::Persist(batch) => Out::Port(LedgerPort::Persist(batch)),
             Effect::Granted { id, outcome } => Out::Port(LedgerPort::Granted { id, outcome }),
-            Effect::Held { request, hold } => letter(
+            Effect::Held {
+                request,
+                hold,
+                number,
+                worker,
+            } => letter(
                 wiring.me,
-                Message::Scheduler(scheduler::protocol::Input::Held { request, hold }),
+                Message::Scheduler(scheduler::protocol::Input::Held {
+                    request,
+                    hold,
+                    number,
+                    worker,
+                }),
             ),
-            Effect::NotHeld { request, refusal } => letter(
+            Effect::NotHeld {
+                request,
+                number,
+                refusal,
+            } => letter(
                 wiring.me,
-                Message::Scheduler(scheduler::protocol::Input::NotHeld { request, refusal }),
+                Message::Scheduler(scheduler::protocol::Input::NotHeld {
+                    request,
+                    number,
+                    refusal,
+                }),
             ),
             Effect::Answer {
                 to,

@@ -35,7 +35,7 @@ pub fn draw(scenario: &Scenario, model: Passport, dice: &mut Dice) -> Vec<Wish> 
     for _ in 0..scenario.requests {
         // Half of the requests come in the same breath as the one before.
         if dice.chance(0.5) {
-            at += dice.exponential(2 * mean);
+            at = (at + dice.exponential(2 * mean)).min(scenario.safety);
         }
         wishes.push(wish(scenario, at, model, dice));
     }

@@ -49,6 +49,8 @@ pub struct Hold {
     pub client: NodeId,
     /// Who delivers.
     pub worker: NodeId,
+    /// The number of the attempt that is paid from it.
+    pub number: u32,
     /// How much is set aside.
     pub amount: Micros,
     /// The price table, by hash.
@@ -153,6 +155,7 @@ impl Accounts {
                 payee,
                 client,
                 worker,
+                number,
                 amount,
                 prices,
                 expires,
@@ -172,6 +175,7 @@ impl Accounts {
                         payee: *payee,
                         client: *client,
                         worker: *worker,
+                        number: *number,
                         amount: *amount,
                         prices: *prices,
                         expires: *expires,
@@ -183,6 +187,7 @@ impl Accounts {
                 hold,
                 payee,
                 worker,
+                number,
                 amount,
             } => {
                 let old = self
@@ -190,6 +195,9 @@ impl Accounts {
                     .get(hold)
                     .cloned()
                     .ok_or("L05: a redirected hold is not open")?;
+                if *number <= old.number {
+                    return Err("a hold goes to a later attempt only");
+                }
                 self.give_back(&old);
                 if let Err(rule) = self.set_aside(old.payer, *payee, *amount) {
                     self.account(old.payer).held += old.amount;
@@ -198,6 +206,7 @@ impl Accounts {
                 let new = Hold {
                     payee: *payee,
                     worker: *worker,
+                    number: *number,
                     amount: *amount,
                     ..old
                 };

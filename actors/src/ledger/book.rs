@@ -207,15 +207,24 @@ impl Core for Book {
                 self.answer(Effect::Granted { id, outcome }, out);
             }
             Input::Hold(order) => {
-                let request = order.request;
+                let (request, number) = (order.request, order.number);
+                let not_held = |refusal| Effect::NotHeld {
+                    request,
+                    number,
+                    refusal,
+                };
                 if self.busy() {
                     // Nothing was done, so nothing need be durable before this is said.
-                    let refusal = Refusal::LedgerUnavailable;
-                    return out.push(Effect::NotHeld { request, refusal });
+                    return out.push(not_held(Refusal::LedgerUnavailable));
                 }
                 let effect = match self.hold(now, &order) {
-                    Ok(hold) => Effect::Held { request, hold },
-                    Err(refusal) => Effect::NotHeld { request, refusal },
+                    Ok((hold, worker)) => Effect::Held {
+                        request,
+                        hold,
+                        number,
+                        worker,
+                    },
+                    Err(refusal) => not_held(refusal),
                 };
                 self.answer(effect, out);
             }

@@ -56,6 +56,8 @@ pub enum Fact {
         client: NodeId,
         /// Who delivers, and signs for it.
         worker: NodeId,
+        /// The number of the attempt that is paid from it.
+        number: u32,
         /// How much is set aside.
         amount: Micros,
         /// The price table, by hash.
@@ -71,6 +73,8 @@ pub enum Fact {
         payee: MemberId,
         /// Who delivers.
         worker: NodeId,
+        /// The number of the attempt that is paid from it, higher than before.
+        number: u32,
         /// How much is set aside from now on.
         amount: Micros,
     },

@@ -70,11 +70,17 @@ pub enum Effect {
         request: RequestId,
         /// Its hold.
         hold: HoldId,
+        /// The attempt it was ordered for.
+        number: u32,
+        /// The worker it is directed to.
+        worker: NodeId,
     },
     /// The scheduler's order is refused.
     NotHeld {
         /// The request.
         request: RequestId,
+        /// The attempt it was ordered for.
+        number: u32,
         /// Why.
         refusal: Refusal,
     },

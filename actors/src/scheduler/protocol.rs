@@ -17,11 +17,17 @@ pub enum Input {
         request: RequestId,
         /// The hold.
         hold: HoldId,
+        /// For which attempt.
+        number: u32,
+        /// The worker it is directed to, which is the one of the first order for this attempt.
+        worker: NodeId,
     },
     /// The ledger has not.
     NotHeld {
         /// For which request.
         request: RequestId,
+        /// For which attempt.
+        number: u32,
         /// Why.
         refusal: Refusal,
     },
@@ -163,6 +169,8 @@ pub enum Effect {
 pub struct HoldOrder {
     /// The request; the hold's id follows from it.
     pub request: RequestId,
+    /// The number of the attempt, from 0. One attempt has one worker, whoever orders it again.
+    pub number: u32,
     /// Who pays.
     pub payer: MemberId,
     /// Who is paid, as far as is known: work for one's own member moves nothing, and holds nothing.

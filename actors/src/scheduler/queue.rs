@@ -283,10 +283,39 @@ impl Queue {
         self.decisions.keep(now, &admit, Ok(worker), candidates);
     }
 
-    fn held(&mut self, now: Time, request: RequestId, out: &mut Vec<Effect>) {
+    /// The hold is on the disk, directed to `worker` for the attempt `number`. The answer to an earlier order
+    /// for an earlier attempt says nothing about this one. Another worker than the one chosen here is that of
+    /// an order before this one, given by a scheduler that has forgotten it: its ticket may be out.
+    fn held(
+        &mut self,
+        now: Time,
+        request: RequestId,
+        (number, worker): (u32, NodeId),
+        out: &mut Vec<Effect>,
+    ) {
         let Some(entry) = self.entries.get_mut(&request) else {
             return;
         };
+        if entry.admit.number != number {
+            return;
+        }
+        if let Stage::Holding { place, .. } = &mut entry.stage
+            && place.worker != worker
+        {
+            self.workers.free(place.worker, request);
+            let found = self.workers.find(worker, entry.admit.model);
+            let moved = found.and_then(|(owner, report)| {
+                Place::new(self.me, &entry.admit, worker, owner, &report)
+            });
+            self.workers.place(worker, &entry.admit);
+            match moved {
+                Some(moved) => **place = moved,
+                None => {
+                    place.worker = worker;
+                    return self.not_held(now, request, number, Refusal::NoWorker, out);
+                }
+            }
+        }
         let waiting = Stage::Waiting { told: None };
         match std::mem::replace(&mut entry.stage, waiting) {
             Stage::Holding { place, .. } => {
@@ -299,8 +328,17 @@ impl Queue {
         }
     }
 
-    fn not_held(&mut self, now: Time, request: RequestId, refusal: Refusal, out: &mut Vec<Effect>) {
-        let holding = |entry: &Entry| matches!(entry.stage, Stage::Holding { .. });
+    fn not_held(
+        &mut self,
+        now: Time,
+        request: RequestId,
+        number: u32,
+        refusal: Refusal,
+        out: &mut Vec<Effect>,
+    ) {
+        let holding = |entry: &Entry| {
+            matches!(entry.stage, Stage::Holding { .. }) && entry.admit.number == number
+        };
         if self.entries.get(&request).is_some_and(holding)
             && let Some(entry) = self.entries.remove(&request)
         {
@@ -364,8 +402,17 @@ impl Core for Queue {
         self.ticked = self.ticked.max(self.born.unwrap_or(now));
         match input {
             Input::Admit(admit) => self.admit(now, admit, out),
-            Input::Held { request, .. } => self.held(now, request, out),
-            Input::NotHeld { request, refusal } => self.not_held(now, request, refusal, out),
+            Input::Held {
+                request,
+                number,
+                worker,
+                ..
+            } => self.held(now, request, (number, worker), out),
+            Input::NotHeld {
+                request,
+                number,
+                refusal,
+            } => self.not_held(now, request, number, refusal, out),
             Input::Finished { request } => self.finished(now, request, out),
             Input::Report(report) => self.report(now, report),
         }

@@ -39,6 +39,7 @@ impl Place {
             worker,
             hold: HoldOrder {
                 request: admit.request,
+                number: admit.number,
                 payer: admit.payer,
                 payee: owner,
                 client: admit.client,

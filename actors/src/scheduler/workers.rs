@@ -202,6 +202,13 @@ impl Workers {
         self.known.len()
     }
 
+    /// Whose a worker is, and what it said of a model, if it serves it now.
+    pub(super) fn find(&self, worker: NodeId, model: Passport) -> Option<(MemberId, ModelReport)> {
+        let state = self.known.get(&worker)?;
+        let found = state.models.iter().find(|found| found.model == model)?;
+        Some((state.owner, found.clone()))
+    }
+
     /// Every model of every worker.
     pub(super) fn catalog(&self) -> Vec<(NodeId, ModelReport)> {
         let models = |(worker, state): (&NodeId, &Worker)| {

@@ -47,6 +47,7 @@ pub(crate) fn grant(id: u8, to: u8, amount: Micros) -> Input {
 pub(crate) fn order(n: u32, payer: u8, by: u8, tokens: (u64, u64)) -> HoldOrder {
     HoldOrder {
         request: request(n),
+        number: 0,
         payer: member(payer),
         payee: member(by),
         client: client().node(),

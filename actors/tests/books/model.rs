@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use troop_actors::ledger::protocol::{Effect, Input, Outcome};
 use troop_actors::ledger::{Book, Fact};
 use troop_actors::price::Prices;
-use troop_actors::scheduler::protocol::Refusal;
+use troop_actors::scheduler::protocol::{HoldOrder, Refusal};
 
 #[derive(Clone, Debug)]
 enum Event {
     Grant(u8, u8, u64),
-    Hold(u32, u8, u8, (u64, u64)),
+    /// Request and attempt, payer, worker, tokens.
+    Hold((u32, u32), u8, u8, (u64, u64)),
     /// The last number spoils the worker's (1) or the client's (2) signature.
     Settle(u32, u8, (u32, u32), u8),
     Wait(u64),
@@ -23,7 +24,7 @@ fn events() -> impl Strategy<Value = Event> {
     let delivered = (0..60u32, 0..90u32);
     prop_oneof![
         2 => (0..4u8, 0..3u8, 0..400_000u64).prop_map(|(id, to, n)| Event::Grant(id, to, n)),
-        6 => (0..12u32, 0..3u8, 0..2u8, tokens()).prop_map(|(n, p, w, t)| Event::Hold(n, p, w, t)),
+        6 => ((0..12u32, 0..3u32), 0..3u8, 0..2u8, tokens()).prop_map(|(n, p, w, t)| Event::Hold(n, p, w, t)),
         6 => (0..12u32, 0..2u8, delivered, 0..9u8).prop_map(|(n, w, t, s)| Event::Settle(n, w, t, s)),
         1 => (0..4_000u64).prop_map(Event::Wait),
         3 => Just(Event::Persist),
@@ -35,6 +36,7 @@ fn events() -> impl Strategy<Value = Event> {
 enum Hold {
     Open {
         payer: u8,
+        attempt: u32,
         worker: u8,
         amount: i64,
         until: u64,
@@ -50,7 +52,8 @@ enum Hold {
 #[derive(Clone, Debug, PartialEq)]
 enum Said {
     Granted(bool),
-    Held(bool),
+    /// For which worker, if at all.
+    Held(Option<u8>),
     Paid(i64),
     Rejected,
 }
@@ -84,7 +87,13 @@ impl Naive {
         Said::Granted(true)
     }
 
-    fn hold(&mut self, now: u64, n: u32, payer: u8, worker: u8, tokens: (u64, u64)) -> Said {
+    fn hold(
+        &mut self,
+        now: u64,
+        (n, attempt): (u32, u32),
+        (payer, worker): (u8, u8),
+        tokens: (u64, u64),
+    ) -> Said {
         let most = if payer == worker {
             0
         } else {
@@ -93,29 +102,36 @@ impl Naive {
         let (back, until) = match self.holds.get(&n) {
             Some(Hold::Open {
                 payer: first,
+                attempt: before,
+                worker,
                 amount,
                 until,
-                ..
-            }) if *first == payer => (*amount, *until),
-            Some(_) => return Said::Held(false),
+            }) if *first == payer && *before <= attempt => {
+                if *before == attempt {
+                    return Said::Held(Some(*worker));
+                }
+                (*amount, *until)
+            }
+            Some(_) => return Said::Held(None),
             None => (0, now + 5_000),
         };
         let free = &mut self.free[usize::from(payer)];
         if *free + back < most {
             self.holds.entry(n).or_insert(Hold::Ended);
-            return Said::Held(false);
+            return Said::Held(None);
         }
         *free += back - most;
         self.holds.insert(
             n,
             Hold::Open {
                 payer,
+                attempt,
                 worker,
                 amount: most,
                 until,
             },
         );
-        Said::Held(true)
+        Said::Held(Some(worker))
     }
 
     fn settle(&mut self, n: u32, by: u8, tokens: (u32, u32), good: bool) -> Said {
@@ -170,8 +186,8 @@ impl Naive {
 fn said(effect: &Effect) -> Said {
     match effect {
         Effect::Granted { outcome, .. } => Said::Granted(outcome.is_ok()),
-        Effect::Held { .. } => Said::Held(true),
-        Effect::NotHeld { .. } => Said::Held(false),
+        Effect::Held { worker: by, .. } => Said::Held((0..2).find(|n| worker(*n).node() == *by)),
+        Effect::NotHeld { .. } => Said::Held(None),
         Effect::Answer {
             outcome: Outcome::Settled { amount },
             ..
@@ -200,8 +216,12 @@ proptest! {
                     desk.step(grant(id, to, amount));
                 }
                 Event::Hold(n, payer, by, tokens) => {
-                    expected.push(naive.hold(desk.now.0, n, payer, by, tokens));
-                    desk.step(Input::Hold(order(n, payer, by, tokens)));
+                    expected.push(naive.hold(desk.now.0, n, (payer, by), tokens));
+                    let (n, number) = n;
+                    desk.step(Input::Hold(HoldOrder {
+                        number,
+                        ..order(n, payer, by, tokens)
+                    }));
                 }
                 Event::Settle(n, by, tokens, spoiled) => {
                     let mut signed = receipt(n, by, tokens);
@@ -242,7 +262,7 @@ proptest! {
         pause in 0..6_000u64,
     ) {
         let mut past = vec![grant(1, 0, 200_000), grant(2, 1, 150_000), grant(3, 2, 90_000)];
-        // One order for each request: another order for an open one is a redirection, not a repetition.
+        // One order for each request: an order of another payer is refused where it was first granted.
         let holds: BTreeMap<_, _> = holds.into_iter().map(|hold| (hold.0, hold)).collect();
         let orders = holds.into_values().map(|(n, payer, by, tokens)| order(n, payer, by, tokens));
         past.extend(orders.map(Input::Hold));
@@ -344,6 +364,7 @@ fn l27_what_an_account_ever_moved_does_not_wrap() {
             payee: member(payee),
             client: worker(9).node(),
             worker: worker(payee).node(),
+            number: 0,
             amount: all,
             prices: Prices::REFERENCE.version(),
             expires: troop_actors::contract::Time(u64::MAX),

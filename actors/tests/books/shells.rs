@@ -183,13 +183,13 @@ async fn l21_a_ledger_killed_again_and_again_keeps_every_hold_it_acknowledged() 
         // Killed after as many answers as the round's number, in the middle of the others.
         for _ in 0..=round {
             match heard(&mut answers).await {
-                Heard::Held { request, hold } => acknowledged.push((request, hold)),
+                Heard::Held { request, hold, .. } => acknowledged.push((request, hold)),
                 other => panic!("{other:?}"),
             }
         }
         actor.kill();
         actor = house.ledger().await;
-        while let Ok(Heard::Held { request, hold }) = answers.try_recv() {
+        while let Ok(Heard::Held { request, hold, .. }) = answers.try_recv() {
             acknowledged.push((request, hold));
         }
         let verdict = ledger.verify().await.unwrap().unwrap();
@@ -208,7 +208,7 @@ async fn l21_a_ledger_killed_again_and_again_keeps_every_hold_it_acknowledged() 
     let open = ledger.open_holds().await.unwrap();
     for n in 0..40 * 12 {
         house.tell(Input::Hold(order(n, 1, 0, (10, 10))));
-        let Heard::Held { request, hold } = heard(&mut answers).await else {
+        let Heard::Held { request, hold, .. } = heard(&mut answers).await else {
             panic!("a hold that was open is refused");
         };
         assert_eq!(hold, HoldId::of(request));

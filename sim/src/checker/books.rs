@@ -41,6 +41,7 @@ struct Hold {
     payee: MemberId,
     client: NodeId,
     worker: NodeId,
+    workers: BTreeSet<NodeId>,
     amount: Micros,
     expires: Time,
     resolved: bool,
@@ -100,6 +101,7 @@ impl Books {
                 payee,
                 client,
                 worker,
+                number: _,
                 amount,
                 prices: _,
                 expires,
@@ -129,6 +131,7 @@ impl Books {
                         payee: *payee,
                         client: *client,
                         worker: *worker,
+                        workers: BTreeSet::from([*worker]),
                         amount: *amount,
                         expires: *expires,
                         resolved: false,
@@ -139,10 +142,12 @@ impl Books {
                 hold,
                 payee,
                 worker,
+                number: _,
                 amount,
             } => {
                 let found = self.open_hold(*hold)?;
                 (found.payee, found.worker) = (*payee, *worker);
+                found.workers.insert(*worker);
                 let before = std::mem::replace(&mut found.amount, *amount);
                 let payer = found.payer;
                 let account = self.account(payer);
@@ -252,6 +257,12 @@ impl Books {
     /// Whether a receipt's payment is on the disk.
     pub fn is_paid(&self, parcel: AttemptId) -> bool {
         self.paid.contains(&parcel)
+    }
+
+    /// Whether the disk says that a hold is, or was, for this worker.
+    pub fn is_directed(&self, hold: HoldId, worker: NodeId) -> bool {
+        let found = self.holds.get(&hold);
+        found.is_some_and(|found| found.workers.contains(&worker))
     }
 
     /// Whether a grant is on the disk.

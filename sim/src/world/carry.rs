@@ -265,9 +265,12 @@ impl Watched for ledger::protocol::Effect {
     fn watch(&self, world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
         const NAME: &str = "L21 ack-durable";
         match self {
-            Self::Held { hold, .. } => require(world.tickets.is_held(*hold), NAME, || {
-                format!("{hold:?} is acknowledged and on no disk")
-            }),
+            Self::Held { hold, worker, .. } => {
+                let held = world.books.is_directed(*hold, *worker);
+                require(held, NAME, || {
+                    format!("{hold:?} for {worker:?} is acknowledged and on no disk")
+                })
+            }
             Self::Answer {
                 parcel,
                 outcome: Outcome::Settled { .. },

@@ -7,7 +7,7 @@ use super::World;
 use crate::checker::drains::Remains;
 use crate::checker::endings::Ending;
 use crate::checker::{Verdict, require};
-use crate::node::{COMMIT, EPOCH_MS};
+use crate::node::COMMIT;
 use crate::workload;
 use troop_actors::contract::Core;
 
@@ -36,10 +36,10 @@ impl World {
             ..Remains::default()
         };
         remains.none()?;
-        let holds = self.books.open().map(|(_, expires)| expires.0).max();
-        let last = holds.map_or(0, |expires| expires.saturating_sub(EPOCH_MS) * 1_000);
-        let until = last.max(self.now) + REST_HOLDS;
-        while self.now < until && self.remains() != Remains::default() {
+        let rested = self.now;
+        while self.remains() != Remains::default()
+            && self.now < self.last_term().max(rested) + REST_HOLDS
+        {
             self.run_until(self.now + 1_000_000)?;
         }
         self.remains().none()?;
@@ -50,6 +50,12 @@ impl World {
         let book = &ledger.expect("required above").core;
         book.check();
         self.same_books(book)
+    }
+
+    /// When the last open hold is over, by the coordinator's clock.
+    fn last_term(&self) -> u64 {
+        let last = self.books.open().map(|(_, expires)| expires).max();
+        last.map_or(0, |expires| self.nodes[0].when(expires))
     }
 
     fn remains(&self) -> Remains {

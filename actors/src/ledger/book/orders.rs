@@ -2,12 +2,13 @@
 
 use super::Book;
 use crate::contract::Time;
-use crate::ids::{HoldId, MemberId};
+use crate::ids::{HoldId, MemberId, NodeId};
 use crate::ledger::protocol::{GrantError, Outcome};
 use crate::ledger::{Fact, Resolution, SUPPLY_MAX};
 use crate::price::Micros;
 use crate::receipt::Signed;
 use crate::scheduler::protocol::{HoldOrder, Refusal};
+use std::cmp::Ordering;
 
 impl Book {
     pub(super) fn grant(
@@ -44,7 +45,13 @@ impl Book {
             .map_err(|_| GrantError::Supply { limit: SUPPLY_MAX })
     }
 
-    pub(super) fn hold(&mut self, now: Time, order: &HoldOrder) -> Result<HoldId, Refusal> {
+    /// Sets credits aside, or directs what is set aside to a later attempt. One attempt has one worker for
+    /// ever: its ticket may be out, so an order for it that names another worker is answered with the first.
+    pub(super) fn hold(
+        &mut self,
+        now: Time,
+        order: &HoldOrder,
+    ) -> Result<(HoldId, NodeId), Refusal> {
         let hold = HoldId::of(order.request);
         let invalid = |field: &str, message: &str| Refusal::Invalid {
             field: field.to_owned(),
@@ -68,9 +75,10 @@ impl Book {
             if before.payer != order.payer || before.client != order.client {
                 return Err(invalid("request", "the id belongs to another request"));
             }
-            let same = before.payee == order.payee && before.worker == order.worker;
-            if same && before.amount == amount {
-                return Ok(hold);
+            match order.number.cmp(&before.number) {
+                Ordering::Less => return Err(Refusal::Over),
+                Ordering::Equal => return Ok((hold, before.worker)),
+                Ordering::Greater => {}
             }
         }
         if before.is_none() && self.accounts.open().len() >= OPEN_MAX {
@@ -97,6 +105,7 @@ impl Book {
                 hold,
                 payee: order.payee,
                 worker: order.worker,
+                number: order.number,
                 amount,
             }
         } else {
@@ -107,6 +116,7 @@ impl Book {
                 payee: order.payee,
                 client: order.client,
                 worker: order.worker,
+                number: order.number,
                 amount,
                 prices: self.prices.version(),
                 expires: now.plus_ms(order.term_ms.min(TERM_MS_MAX)),
@@ -114,7 +124,7 @@ impl Book {
         };
         self.enter(now, fact)
             .map_err(|rule| invalid("request", rule))?;
-        Ok(hold)
+        Ok((hold, order.worker))
     }
 
     pub(super) fn settle(&mut self, now: Time, signed: &Signed) -> Outcome {

@@ -69,6 +69,7 @@ impl Desk {
     fn order(&self, n: u8, payer: MemberId) -> HoldOrder {
         HoldOrder {
             request: RequestId([n; 16]),
+            number: 0,
             payer,
             payee: OWNER,
             client: self.client.node(),
@@ -294,7 +295,7 @@ fn another_worker_takes_the_hold_over_and_only_its_receipt_is_paid() {
     desk.hold(1, OWNER);
     let other = NodeKey::from_secret([6; 32]);
     let mut order = desk.order(1, OWNER);
-    (order.worker, order.payee) = (other.node(), GUEST);
+    (order.worker, order.payee, order.number) = (other.node(), GUEST, 1);
     let answer = desk.say(Input::Hold(order)).remove(0);
     assert!(
         matches!(answer, Effect::NotHeld { .. }),
@@ -302,10 +303,22 @@ fn another_worker_takes_the_hold_over_and_only_its_receipt_is_paid() {
     );
     desk.hold(2, GUEST);
     let mut order = desk.order(2, GUEST);
-    order.worker = other.node();
+    (order.worker, order.number) = (other.node(), 1);
+    assert!(matches!(
+        desk.say(Input::Hold(order.clone())).remove(0),
+        Effect::Held { .. }
+    ));
+    // An order for the same attempt that names the first worker again, and one for the attempt before.
+    order.worker = desk.worker.node();
+    let answer = desk.say(Input::Hold(order.clone())).remove(0);
+    assert!(matches!(answer, Effect::Held { worker, .. } if worker == other.node()));
+    order.number = 0;
     assert!(matches!(
         desk.say(Input::Hold(order)).remove(0),
-        Effect::Held { .. }
+        Effect::NotHeld {
+            refusal: Refusal::Over,
+            ..
+        }
     ));
     assert!(matches!(
         desk.settle(desk.receipt(2, 5)),

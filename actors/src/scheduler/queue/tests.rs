@@ -81,8 +81,26 @@ impl Desk {
     }
 
     fn held(&mut self, id: u8) -> Vec<Effect> {
+        let request = request(id);
+        let Some(entry) = self.queue.entries.get(&request) else {
+            return self.answered(id, 0, worker(0));
+        };
+        let number = entry.admit.number;
+        let worker = match &entry.stage {
+            Stage::Holding { place, .. } | Stage::Granted { place, .. } => place.worker,
+            Stage::Waiting { .. } => worker(0),
+        };
+        self.answered(id, number, worker)
+    }
+
+    fn answered(&mut self, id: u8, number: u32, worker: NodeId) -> Vec<Effect> {
         let (request, hold) = (request(id), HoldId::of(request(id)));
-        self.say(Input::Held { request, hold })
+        self.say(Input::Held {
+            request,
+            hold,
+            number,
+            worker,
+        })
     }
 
     fn finished(&mut self, id: u8) -> Vec<Effect> {

@@ -142,6 +142,7 @@ fn a_ledger_that_says_no_or_nothing_is_passed_on_and_the_place_is_free() {
     };
     let out = desk.say(Input::NotHeld {
         request: request(1),
+        number: 0,
         refusal: refusal.clone(),
     });
     assert_eq!(refusals(&out), [(request(1), refusal)]);
@@ -212,4 +213,38 @@ fn reports_beyond_their_limits_are_ignored() {
         &refusals(&desk.admit(admit(1)))[..],
         [(_, Refusal::Invalid { .. })]
     ));
+}
+
+#[test]
+fn the_answer_to_an_earlier_order_says_nothing_about_this_one() {
+    let mut desk = Desk::new(&[1, 1]);
+    desk.admit(admit(1));
+    let mut again = admit(1);
+    (again.number, again.avoid) = (1, Some(worker(0)));
+    desk.admit(again);
+    assert_eq!(
+        desk.answered(1, 0, worker(0)),
+        Vec::new(),
+        "the books may not know of the second worker yet"
+    );
+    assert_eq!(
+        issued(&desk.answered(1, 1, worker(1))),
+        [(request(1), 1, worker(1))]
+    );
+}
+
+#[test]
+fn an_attempt_stays_with_the_worker_of_its_first_order() {
+    let mut desk = Desk::new(&[1, 1]);
+    assert_eq!(holds(&desk.admit(admit(1))), [(request(1), worker(0))]);
+    // A scheduler before this one chose the other worker, whose ticket may be out.
+    assert_eq!(
+        issued(&desk.answered(1, 0, worker(1))),
+        [(request(1), 0, worker(1))]
+    );
+
+    let mut desk = Desk::new(&[1]);
+    desk.admit(admit(1));
+    let out = desk.answered(1, 0, worker(9));
+    assert_eq!(refusals(&out), [(request(1), Refusal::NoWorker)]);
 }
