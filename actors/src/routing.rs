@@ -406,6 +406,13 @@ impl Routed for outbox::protocol::Effect {
                 keep,
                 forget,
             }),
+            Effect::Posted { request, parcel } => letter(
+                wiring.me,
+                Message::Session(
+                    request,
+                    session::protocol::Input::Posted { attempt: parcel },
+                ),
+            ),
             Effect::Deliver(parcel) => {
                 let Parcel { id, to, receipt } = *parcel;
                 letter(

@@ -1,6 +1,6 @@
 //! What an `Outbox` hears and says.
 
-use crate::ids::{AttemptId, NodeId};
+use crate::ids::{AttemptId, NodeId, RequestId};
 use crate::ledger::protocol::Outcome;
 use crate::receipt::Signed;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct Parcel {
 /// What may happen to an outbox.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// A session hands in a receipt.
+    /// A session hands in a receipt, and again until it hears `Posted`.
     Post(Box<Parcel>),
     /// The store has written everything up to and including this write, durably.
     Persisted {
@@ -54,6 +54,13 @@ pub enum Effect {
         keep: Vec<Parcel>,
         /// Parcels to forget.
         forget: Vec<ParcelId>,
+    },
+    /// The session that handed the parcel in is told that the disk has it.
+    Posted {
+        /// Whose session.
+        request: RequestId,
+        /// Which parcel.
+        parcel: ParcelId,
     },
     /// To be delivered, again and again until answered.
     Deliver(Box<Parcel>),

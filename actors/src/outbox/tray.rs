@@ -1,7 +1,7 @@
 //! The outbox's core: parcels, each delivered again and again until it is answered for good.
 //!
 //! ```text
-//! Post -> disk -> Deliver, Deliver later, Deliver later still … -> Answered -> forgotten on disk
+//! Post -> disk -> Posted, Deliver, Deliver later, Deliver later still … -> Answered -> forgotten on disk
 //! ```
 //!
 //! The waits double from one second to a minute. After a long absence everything is due at once; it leaves in
@@ -30,6 +30,15 @@ struct Slot {
     /// When it is delivered next; none while the disk does not have it yet.
     due: Option<Time>,
     deliveries: u32,
+}
+
+impl Slot {
+    fn posted(&self) -> Effect {
+        Effect::Posted {
+            request: self.parcel.receipt.receipt.request,
+            parcel: self.parcel.id,
+        }
+    }
 }
 
 impl Tray {
@@ -113,8 +122,14 @@ impl Core for Tray {
                     &parcel.receipt.client_signature,
                 ];
                 let lawful = one.0.len() == SIGNATURE_BYTES && other.0.len() == SIGNATURE_BYTES;
-                let known = self.parcels.contains_key(&parcel.id);
-                if self.parcels.len() >= PARCELS_MAX || known || !lawful {
+                if let Some(slot) = self.parcels.get(&parcel.id) {
+                    // What is not on the disk yet is answered when it is.
+                    if slot.due.is_some() {
+                        out.push(slot.posted());
+                    }
+                    return;
+                }
+                if self.parcels.len() >= PARCELS_MAX || !lawful {
                     return;
                 }
                 let slot = Slot {
@@ -133,6 +148,7 @@ impl Core for Tray {
                     if let Some(slot) = self.parcels.get_mut(&id) {
                         slot.due = Some(now);
                         self.due.insert((now, id));
+                        out.push(slot.posted());
                     }
                 }
                 self.deliver_due(now, out);
@@ -255,7 +271,13 @@ mod tests {
         assert!(matches!(&out[..], [Effect::Persist { write: 1, .. }]));
         assert_eq!(tray.deadline(), None);
         let out = step(&mut tray, 5, Input::Persisted { write: 1 });
-        assert_eq!(out, [Effect::Deliver(Box::new(parcel(1)))]);
+        let posted = Effect::Posted {
+            request: RequestId([1; 16]),
+            parcel: parcel(1).id,
+        };
+        assert_eq!(out, [posted.clone(), Effect::Deliver(Box::new(parcel(1)))]);
+        let out = step(&mut tray, 6, Input::Post(Box::new(parcel(1))));
+        assert_eq!(out, [posted], "a session that did not hear it asks again");
         assert_eq!(
             [1004, 1005, 3004, 3005].map(|now| wake(&mut tray, now)),
             [0, 1, 0, 1]

@@ -27,5 +27,9 @@ pub(super) const SILENCE_MS: u64 = 15_000;
 pub(super) const CANCEL_AGAIN_MS: u64 = 1_000;
 /// How long the worker's signature is waited for after a hang-up.
 pub(super) const LEAVE_MS: u64 = 30_000;
+/// How often a receipt that the outbox has not confirmed is handed in again.
+pub(super) const POST_AGAIN_MS: u64 = 1_000;
+/// How long its disk is waited for; then the receipt is lost and the hold expires.
+pub(super) const POST_MS_MAX: u64 = 60_000;
 /// How long a ticket that was under way when the client left is waited for.
 pub(super) const WITHDRAW_MS: u64 = 5_000;

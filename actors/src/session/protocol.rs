@@ -84,6 +84,11 @@ pub enum Input {
         /// Which attempt.
         attempt: AttemptId,
     },
+    /// The outbox has the receipt on its disk.
+    Posted {
+        /// For which attempt.
+        attempt: AttemptId,
+    },
     /// The client is gone, or no longer wants it.
     HangUp,
 }
@@ -118,7 +123,7 @@ pub enum Effect {
         /// The request.
         request: RequestId,
     },
-    /// Hand the receipt to this node's outbox.
+    /// Hand the receipt to this node's outbox. Said again until it has it on its disk.
     Post(Box<Parcel>),
     /// Something for the client.
     Deliver(Delivery),

@@ -1,9 +1,9 @@
 //! The session's core: the thread that holds a request together over its attempts.
 //!
 //! ```text
-//! Asking ─Granted─> Working ─Closed─> (signed, posted, over)
+//! Asking ─Granted─> Working ─Closed─> Owing (signed, the place free) ─Posted or too long─> over
 //!    ^                 │ lost: a gap, a contradiction, silence, a dead engine
-//!    └──next attempt───┘        HangUp in either ─> Leaving ─Closed or too long─> over
+//!    └──next attempt───┘        HangUp in either ─> Leaving ─Closed─> Owing, or too long─> over
 //! ```
 //!
 //! Loss is decided here, on the data path, by positions and deadlines. The client sees one ending at most.
@@ -43,6 +43,12 @@ enum Stage {
     /// The client is gone; what was begun is to be signed for.
     Leaving {
         grant: Option<Box<Grant>>,
+        again: Time,
+        until: Time,
+    },
+    /// The receipt is signed by both sides; the outbox is to have it on its disk before it is forgotten here.
+    Owing {
+        parcel: Box<Parcel>,
         again: Time,
         until: Time,
     },
@@ -111,11 +117,19 @@ impl Thread {
         }
     }
 
-    fn over(&mut self, out: &mut Vec<Effect>) {
-        self.stage = Stage::Over;
+    fn finish(&self, out: &mut Vec<Effect>) {
         out.push(Effect::Finished {
             request: self.order.request,
         });
+    }
+
+    fn over(&mut self, out: &mut Vec<Effect>) {
+        self.finish(out);
+        self.close(out);
+    }
+
+    fn close(&mut self, out: &mut Vec<Effect>) {
+        self.stage = Stage::Over;
         out.push(Effect::Close);
     }
 
@@ -226,11 +240,12 @@ impl Thread {
         if !finished && !permanent && !leaving {
             return self.lose(now, "the worker stopped before the end", out);
         }
-        if agreed {
+        let parcel = agreed.then(|| {
             let (id, to) = (half.receipt.attempt, self.coordinator);
             let receipt = half.countersign(&self.key);
-            out.push(Effect::Post(Box::new(Parcel { id, to, receipt })));
-        }
+            Box::new(Parcel { id, to, receipt })
+        });
+        out.extend(parcel.clone().map(Effect::Post));
         let tally = self.answer.tally();
         self.end(
             match failure {
@@ -242,7 +257,15 @@ impl Thread {
             },
             out,
         );
-        self.over(out);
+        let Some(parcel) = parcel else {
+            return self.over(out);
+        };
+        self.finish(out);
+        self.stage = Stage::Owing {
+            parcel,
+            again: now.plus_ms(POST_AGAIN_MS),
+            until: now.plus_ms(POST_MS_MAX),
+        };
     }
 
     fn refused(&mut self, now: Time, number: u32, refusal: Refusal, out: &mut Vec<Effect>) {
@@ -289,9 +312,7 @@ impl Thread {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::New => out.push(Effect::Close),
             Stage::Asking { .. } => {
-                out.push(Effect::Finished {
-                    request: self.order.request,
-                });
+                self.finish(out);
                 let until = now.plus_ms(WITHDRAW_MS);
                 self.stage = Stage::Leaving {
                     grant: None,
@@ -381,6 +402,11 @@ impl Core for Thread {
                     self.lose(now, "the engine died", out);
                 }
             }
+            Input::Posted { attempt } => {
+                if matches!(&self.stage, Stage::Owing { parcel, .. } if parcel.id == attempt) {
+                    self.close(out);
+                }
+            }
             Input::HangUp => self.hang_up(now, out),
         }
     }
@@ -392,7 +418,9 @@ impl Core for Thread {
                 Some((*again).min(since.plus_ms(patience_ms(self.number))))
             }
             Stage::Working { heard, .. } => Some(heard.plus_ms(SILENCE_MS)),
-            Stage::Leaving { again, until, .. } => Some((*again).min(*until)),
+            Stage::Leaving { again, until, .. } | Stage::Owing { again, until, .. } => {
+                Some((*again).min(*until))
+            }
         }
     }
 
@@ -433,6 +461,15 @@ impl Core for Thread {
                 }
                 _ => self.over(out),
             },
+            Stage::Owing {
+                parcel,
+                again,
+                until,
+            } if now < *until => {
+                *again = now.plus_ms(POST_AGAIN_MS);
+                out.push(Effect::Post(parcel.clone()));
+            }
+            Stage::Owing { .. } => self.close(out),
         }
     }
 

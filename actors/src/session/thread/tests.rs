@@ -140,6 +140,11 @@ impl Desk {
         })
     }
 
+    fn posted(&mut self, number: u32) -> Vec<Effect> {
+        let attempt = Desk::attempt(number);
+        self.say(Input::Posted { attempt })
+    }
+
     fn text(&self) -> String {
         let text = |delivery: &Delivery| match delivery {
             Delivery::Text { text, .. } => text.clone(),
@@ -184,7 +189,7 @@ fn an_undisturbed_request_is_delivered_signed_and_over() {
     desk.token(0, 1, "lo EN");
     desk.event(0, ended(2));
     let out = desk.close(0, &[100, 101], None);
-    assert!(matches!(&out[..], [Effect::Finished { .. }, Effect::Close]));
+    assert!(matches!(&out[..], [Effect::Finished { .. }]));
     assert_eq!(desk.text(), "Hello EN");
     assert!(desk.posted[0].receipt.verifies());
     assert!(matches!(
@@ -196,6 +201,23 @@ fn an_undisturbed_request_is_delivered_signed_and_over() {
     ));
     assert!(desk.close(0, &[100, 101], None).is_empty());
     assert_eq!((desk.endings(), desk.posted.len()), (1, 1));
+    assert_eq!(desk.posted(0), [Effect::Close]);
+}
+
+#[test]
+fn a_receipt_is_handed_in_again_until_the_outbox_has_it_on_its_disk() {
+    let mut desk = Desk::new(1);
+    desk.begin();
+    desk.token(0, 0, "a");
+    desk.event(0, ended(1));
+    desk.close(0, &[100], None);
+    assert_eq!(desk.say(Input::HangUp), Vec::new());
+    assert_eq!(desk.wake_at(1_000), Vec::new());
+    assert_eq!(desk.posted.len(), 2);
+    assert_eq!(desk.posted[0], desk.posted[1]);
+    assert_eq!(desk.posted(1), Vec::new(), "of another attempt");
+    assert_eq!(desk.posted(0), [Effect::Close]);
+    assert_eq!(desk.endings(), 1);
 }
 
 #[test]
