@@ -21,6 +21,10 @@ sim SEED:
 sim-many N:
     cargo run --release --quiet -p troop-sim -- --many {{N}}
 
+# Plants the bugs of sim/mutants, one at a time; each must be found within SEEDS seeds.
+mutants SEEDS="500":
+    sim/mutants/run {{SEEDS}}
+
 # Decode and prefill rates beside the machine's limits.
 kernels-bench:
     cargo run --release --quiet -p troop-kernels --example bench
@@ -29,6 +33,7 @@ kernels-bench:
 nightly:
     TROOP_LONG=1 cargo test --workspace --locked --release
     just sim-many 5000
+    just mutants
 
 # What CI runs.
 ci:

@@ -1,5 +1,6 @@
 //! `troop-sim SEED` tells one run on standard output; `troop-sim --many N [FIRST]` runs many and reports those
-//! that fail. Ends with 1 if any failed, with 2 if it was called wrongly.
+//! that fail; `troop-sim --find N [FIRST]` stops at the first one that fails, and says no more than what it
+//! breaks. Ends with 1 if a run failed or none was to be found, with 2 if it was called wrongly.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,18 +8,22 @@ use troop_sim::doubt;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let numbers: Vec<Option<u64>> = arguments
-        .iter()
-        .filter(|argument| *argument != "--many")
-        .map(|argument| argument.parse().ok())
-        .collect();
-    let many = arguments.first().is_some_and(|first| first == "--many");
-    match (many, numbers.as_slice()) {
-        (false, [Some(seed)]) => one(*seed),
-        (true, [Some(count)]) => several(0, *count),
-        (true, [Some(count), Some(first)]) => several(*first, *count),
+    let (mode, numbers) = match arguments.split_first() {
+        Some((mode, rest)) if mode.starts_with("--") => (mode.as_str(), rest),
+        _ => ("", &arguments[..]),
+    };
+    let numbers: Vec<Option<u64>> = numbers.iter().map(|number| number.parse().ok()).collect();
+    match (mode, numbers.as_slice()) {
+        ("", [Some(seed)]) => one(*seed),
+        ("--many", [Some(count)]) => several(0, *count),
+        ("--many", [Some(count), Some(first)]) => several(*first, *count),
+        ("--find", [Some(count)]) => find(0, *count),
+        ("--find", [Some(count), Some(first)]) => find(*first, *count),
         _ => {
-            eprintln!("usage: troop-sim SEED\n       troop-sim --many COUNT [FIRST]");
+            eprintln!(
+                "usage: troop-sim SEED\n       troop-sim --many COUNT [FIRST]\n       \
+                 troop-sim --find COUNT [FIRST]"
+            );
             ExitCode::from(2)
         }
     }
@@ -57,7 +62,7 @@ fn several(first: u64, count: u64) -> ExitCode {
     let begun = stopwatch();
     let (mut failed, mut simulated, mut events, mut strikes) = (Vec::new(), 0, 0, 0);
     let mut endings = std::collections::BTreeMap::new();
-    for seed in first..first + count {
+    for seed in first..first.saturating_add(count) {
         match doubt::seed(seed, false) {
             Ok(summary) => {
                 simulated += summary.simulated;
@@ -92,6 +97,26 @@ fn several(first: u64, count: u64) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+fn find(first: u64, count: u64) -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let seeds = first..first.saturating_add(count);
+    let found = seeds.clone().find_map(|seed| {
+        doubt::seed(seed, false)
+            .err()
+            .map(|failure| (seed, failure))
+    });
+    match found {
+        Some((seed, failure)) => {
+            println!("seed {seed} breaks \"{}\"", failure.violation.invariant);
+            ExitCode::SUCCESS
+        }
+        None => {
+            println!("no seed of {seeds:?} breaks anything");
+            ExitCode::FAILURE
+        }
     }
 }
 
