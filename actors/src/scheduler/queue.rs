@@ -9,6 +9,7 @@
 //! run, so a scheduler without memory comes to the same view; the ledger takes the same hold twice as one, and
 //! the same attempt has the same id, so neither is given twice.
 
+mod holds;
 mod upkeep;
 
 use super::decisions::{Decision, Decisions};
@@ -281,70 +282,6 @@ impl Queue {
             left: false,
         };
         self.decisions.keep(now, &admit, Ok(worker), candidates);
-    }
-
-    /// The hold is on the disk, directed to `worker` for the attempt `number`. The answer to an earlier order
-    /// for an earlier attempt says nothing about this one. Another worker than the one chosen here is that of
-    /// an order before this one, given by a scheduler that has forgotten it: its ticket may be out.
-    fn held(
-        &mut self,
-        now: Time,
-        request: RequestId,
-        (number, worker): (u32, NodeId),
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(entry) = self.entries.get_mut(&request) else {
-            return;
-        };
-        if entry.admit.number != number {
-            return;
-        }
-        if let Stage::Holding { place, .. } = &mut entry.stage
-            && place.worker != worker
-        {
-            self.workers.free(place.worker, request);
-            let found = self.workers.find(worker, entry.admit.model);
-            let moved = found.and_then(|(owner, report)| {
-                Place::new(self.me, &entry.admit, worker, owner, &report)
-            });
-            self.workers.place(worker, &entry.admit);
-            match moved {
-                Some(moved) => **place = moved,
-                None => {
-                    place.worker = worker;
-                    return self.not_held(now, request, number, Refusal::NoWorker, out);
-                }
-            }
-        }
-        let waiting = Stage::Waiting { told: None };
-        match std::mem::replace(&mut entry.stage, waiting) {
-            Stage::Holding { place, .. } => {
-                out.push(place.issue());
-                self.counts.granted += 1;
-                let (since, seen) = (now, now);
-                entry.stage = Stage::Granted { place, since, seen };
-            }
-            other => entry.stage = other,
-        }
-    }
-
-    fn not_held(
-        &mut self,
-        now: Time,
-        request: RequestId,
-        number: u32,
-        refusal: Refusal,
-        out: &mut Vec<Effect>,
-    ) {
-        let holding = |entry: &Entry| {
-            matches!(entry.stage, Stage::Holding { .. }) && entry.admit.number == number
-        };
-        if self.entries.get(&request).is_some_and(holding)
-            && let Some(entry) = self.entries.remove(&request)
-        {
-            self.release(&entry, request);
-            self.refuse(now, &entry.admit, refusal, Vec::new(), out);
-        }
     }
 
     fn finished(&mut self, now: Time, request: RequestId, out: &mut Vec<Effect>) {

@@ -14,10 +14,11 @@ use super::protocol::{Delivery, Effect, Grant, Input, Order, Trouble};
 use crate::contract::{Core, Time};
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Finish, Work};
-use crate::ids::{AttemptId, HoldId, NodeId, NodeKey};
+use crate::ids::{AttemptId, NodeId, NodeKey};
 use crate::outbox::protocol::Parcel;
-use crate::receipt::{Half, Receipt};
 use crate::scheduler::protocol::{Admit, Refusal};
+
+mod ending;
 
 /// One request.
 #[derive(Debug)]
@@ -110,34 +111,6 @@ impl Thread {
         });
     }
 
-    /// The client's one ending, unless it is gone or has had it.
-    fn end(&mut self, delivery: Delivery, out: &mut Vec<Effect>) {
-        if !std::mem::replace(&mut self.ended, true) {
-            out.push(Effect::Deliver(delivery));
-        }
-    }
-
-    fn finish(&self, out: &mut Vec<Effect>) {
-        out.push(Effect::Finished {
-            request: self.order.request,
-        });
-    }
-
-    fn over(&mut self, out: &mut Vec<Effect>) {
-        self.finish(out);
-        self.close(out);
-    }
-
-    fn close(&mut self, out: &mut Vec<Effect>) {
-        self.stage = Stage::Over;
-        out.push(Effect::Close);
-    }
-
-    fn fail(&mut self, trouble: Trouble, out: &mut Vec<Effect>) {
-        self.end(Delivery::Failed(trouble), out);
-        self.over(out);
-    }
-
     /// The attempt is not to be gone on with: the next one takes it up where it stands.
     fn lose(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
         self.lose_and_wait(now, reason, 0, out);
@@ -208,66 +181,6 @@ impl Thread {
         }
     }
 
-    /// What this side would sign for `grant`.
-    fn receipt(&self, grant: &Grant) -> Receipt {
-        Receipt {
-            request: self.order.request,
-            hold: HoldId::of(self.order.request),
-            attempt: grant.attempt,
-            client: self.key.node(),
-            worker: grant.worker,
-            model: self.order.generate.model,
-            prices: grant.prices,
-            tally: self.answer.tally(),
-        }
-    }
-
-    fn closed(&mut self, now: Time, half: Half, failure: Option<Failure>, out: &mut Vec<Effect>) {
-        let Some(grant) = self.current(half.receipt.attempt) else {
-            return;
-        };
-        let agreed = half.receipt == self.receipt(grant) && half.verifies();
-        let leaving = matches!(self.stage, Stage::Leaving { .. });
-        let permanent = matches!(&failure, Some(failure) if *failure != Failure::Cancelled);
-        let finished = failure.is_none() && self.answer.complete();
-        if !agreed && !permanent {
-            return self.lose(
-                now,
-                "the worker's receipt differs from what it delivered",
-                out,
-            );
-        }
-        if !finished && !permanent && !leaving {
-            return self.lose(now, "the worker stopped before the end", out);
-        }
-        let parcel = agreed.then(|| {
-            let (id, to) = (half.receipt.attempt, self.coordinator);
-            let receipt = half.countersign(&self.key);
-            Box::new(Parcel { id, to, receipt })
-        });
-        out.extend(parcel.clone().map(Effect::Post));
-        let tally = self.answer.tally();
-        self.end(
-            match failure {
-                Some(failure) => Delivery::Failed(Trouble::Failed(failure)),
-                None => Delivery::Done {
-                    prompt_tokens: tally.prompt_tokens,
-                    completion_tokens: tally.completion_tokens,
-                },
-            },
-            out,
-        );
-        let Some(parcel) = parcel else {
-            return self.over(out);
-        };
-        self.finish(out);
-        self.stage = Stage::Owing {
-            parcel,
-            again: now.plus_ms(POST_AGAIN_MS),
-            until: now.plus_ms(POST_MS_MAX),
-        };
-    }
-
     fn refused(&mut self, now: Time, number: u32, refusal: Refusal, out: &mut Vec<Effect>) {
         if number != self.number {
             return;
@@ -302,34 +215,6 @@ impl Thread {
                 self.lose_and_wait(now, &reason.to_string(), WINDOW_MS, out);
             }
             reason => self.lose(now, &reason.to_string(), out),
-        }
-    }
-
-    fn hang_up(&mut self, now: Time, out: &mut Vec<Effect>) {
-        self.ended = true;
-        let again = now.plus_ms(CANCEL_AGAIN_MS);
-        let until = now.plus_ms(LEAVE_MS);
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::New => out.push(Effect::Close),
-            Stage::Asking { .. } => {
-                self.finish(out);
-                let until = now.plus_ms(WITHDRAW_MS);
-                self.stage = Stage::Leaving {
-                    grant: None,
-                    again: until,
-                    until,
-                };
-            }
-            Stage::Working { grant, .. } => {
-                let (worker, attempt) = (grant.worker, grant.attempt);
-                out.push(Effect::Cancel { worker, attempt });
-                self.stage = Stage::Leaving {
-                    grant: Some(grant),
-                    again,
-                    until,
-                };
-            }
-            other => self.stage = other,
         }
     }
 
