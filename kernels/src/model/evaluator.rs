@@ -91,6 +91,7 @@ pub enum EvaluatorError {
 pub struct Evaluator {
     model: Arc<Model>,
     pool: Pool,
+    threads: usize,
     tokens_max: usize,
     rope: rope::Table,
     workspace: Workspace,
@@ -124,11 +125,13 @@ pub(super) struct Sizes {
     pub(super) hidden: usize,
     /// The longest input of a matmul.
     pub(super) input: usize,
+    /// Scores of one thread, for the longest sequence of the step.
     pub(super) scores: usize,
 }
 
 impl Sizes {
-    pub(super) fn of(facts: &Facts) -> Self {
+    /// For sequences of up to `keys` tokens.
+    pub(super) fn of(facts: &Facts, keys: usize) -> Self {
         let mixed = facts.heads * facts.head_width;
         let kv = (facts.kv_heads * facts.head_width).next_multiple_of(STRIP);
         let keys_at = mixed.next_multiple_of(STRIP);
@@ -140,7 +143,7 @@ impl Sizes {
             mixed,
             hidden: facts.feed_width,
             input: facts.width.max(mixed).max(facts.feed_width),
-            scores: scratch_len(facts.context),
+            scores: scratch_len(keys),
         }
     }
 
@@ -159,7 +162,7 @@ impl Evaluator {
         tokens_max: usize,
     ) -> Result<Self, EvaluatorError> {
         let facts = &model.facts;
-        let sizes = Sizes::of(facts);
+        let sizes = Sizes::of(facts, 0);
         let (threads, tokens_max) = (threads.max(1), tokens_max.max(1));
         let groups = sizes.input.div_ceil(GROUP);
         let blocks = sizes.input.div_ceil(BLOCK);
@@ -171,7 +174,8 @@ impl Evaluator {
             qkv: vec![0.0; tokens_max * sizes.qkv],
             mixed: vec![0.0; tokens_max * sizes.mixed],
             hidden: vec![0.0; tokens_max * sizes.hidden],
-            scores: vec![0.0; threads * sizes.scores],
+            // They grow with the sequences: a file may claim a context that no sequence ever has.
+            scores: Vec::new(),
             q: vec![0; rows * sizes.input],
             scale: vec![0.0; rows * groups],
             sum: vec![0; rows * groups],
@@ -181,6 +185,7 @@ impl Evaluator {
         let rope = rope::Table::new(facts.head_width, model.rope_base, factors);
         Ok(Self {
             pool: Pool::new(threads)?,
+            threads,
             model,
             tokens_max,
             rope,
@@ -191,7 +196,7 @@ impl Evaluator {
     /// The most bytes that an evaluator of this kind takes, for admission. Logits come on top: they
     /// are the caller's, `4 * vocabulary` bytes for each run that wants them, held twice during a step.
     pub fn workspace_bytes(facts: &Facts, threads: usize, tokens_max: usize) -> u64 {
-        let sizes = Sizes::of(facts);
+        let sizes = Sizes::of(facts, facts.context);
         let rope = facts.context * facts.head_width * 4;
         let scores = threads.max(1) * sizes.scores * 4;
         let rows = tokens_max.max(threads.max(1) * ALONE_MAX);
@@ -217,7 +222,9 @@ impl Evaluator {
             return Vec::new();
         }
         let ends = runs.iter().map(|run| run.start as usize + run.tokens.len());
-        self.rope.reach(ends.max().unwrap_or(0));
+        let keys = ends.max().unwrap_or(0);
+        self.rope.reach(keys);
+        let sizes = Sizes::of(facts, keys);
         let rows: Vec<Row> = (runs.iter().enumerate())
             .flat_map(|(index, run)| {
                 let position = run.start as usize;
@@ -241,6 +248,12 @@ impl Evaluator {
         let mut logits = vec![0.0; wanted.len() * stride];
         let faults: Vec<AtomicU32> = runs.iter().map(|_| AtomicU32::new(u32::MAX)).collect();
         let space = &mut self.workspace;
+        let scores = self.threads * sizes.scores;
+        if space.scores.len() < scores {
+            // Nothing of earlier steps is kept, so nothing is copied.
+            let most = self.threads * scratch_len(facts.context);
+            space.scores = vec![0.0; scores.next_power_of_two().min(most)];
+        }
         let part_at = |page, layer, kv_head| pages.part_at(page, layer, kv_head);
         let tables: Vec<usize> = runs
             .iter()
@@ -249,7 +262,7 @@ impl Evaluator {
         let part_len = pages.part_len();
         let pass = Pass {
             model: &model,
-            sizes: Sizes::of(facts),
+            sizes,
             runs,
             rows: &rows,
             wanted: &wanted,

@@ -54,6 +54,16 @@ impl File {
         self
     }
 
+    /// A key of any bytes.
+    pub fn raw_key(mut self, key: &[u8], kind: u32, bytes: &[u8]) -> Self {
+        let mut entry = (key.len() as u64).to_le_bytes().to_vec();
+        entry.extend(key);
+        entry.extend(kind.to_le_bytes());
+        entry.extend(bytes);
+        self.metadata.push(entry);
+        self
+    }
+
     pub fn word(self, key: &str, word: u32) -> Self {
         self.value(key, 4, &word.to_le_bytes())
     }

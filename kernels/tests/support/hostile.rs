@@ -1,28 +1,28 @@
-//! Breaks model files, and measures what reading them costs.
+//! A whole small model to break, ways to break it, and what an engine would do with what is left.
 
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ops::Range;
+use std::sync::Arc;
+
+use troop_kernels::gguf::{Format, Gguf};
+use troop_kernels::isa::Isa;
+use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run};
+use troop_kernels::template::{self, Conversation, Template, TemplateError};
+use troop_kernels::tokenizer::{Specials, Tokenizer};
 
 use super::gguf_file::File;
+use super::measure::{Spent, measure};
+use super::synthetic::{Shape, Synthetic};
 
-/// A whole model of nothing: a vocabulary of five, a template, two tensors.
-pub fn small() -> Vec<u8> {
+/// A whole small model: weights, a vocabulary of five, a template.
+pub fn whole() -> Vec<u8> {
     let types: Vec<u8> = [1_i32, 1, 1, 1, 3]
         .iter()
         .flat_map(|kind| kind.to_le_bytes())
         .collect();
-    File::new()
-        .text("general.architecture", "llama")
+    let words = File::new()
         .word("general.alignment", 32)
-        .word("llama.block_count", 2)
-        .word("llama.context_length", 128)
-        .word("llama.embedding_length", 8)
-        .word("llama.attention.head_count", 4)
-        .word("llama.attention.head_count_kv", 2)
-        .float("llama.attention.layer_norm_rms_epsilon", 1e-5)
         .text("tokenizer.ggml.model", "gpt2")
         .text("tokenizer.ggml.pre", "smollm")
         .strings("tokenizer.ggml.tokens", &["a", "b", "c", "ab", "<|x|>"])
@@ -33,10 +33,76 @@ pub fn small() -> Vec<u8> {
         .text(
             "tokenizer.chat_template",
             "{% for m in messages %}{{ m.role }}{{ m.content }}{% endfor %}",
-        )
-        .tensor("token_embd.weight", &[8, 5], 0, 0)
-        .tensor("output_norm.weight", &[8], 0, 160)
-        .done()
+        );
+    let shape = Shape {
+        width: 32,
+        heads: 2,
+        kv_heads: 1,
+        head_width: 16,
+        feed: 32,
+        layers: 1,
+        vocabulary: 5,
+        context: 64,
+    };
+    Synthetic::new(shape, Format::Q8_0, 1).write(words)
+}
+
+/// What became of a file, and what it took.
+#[derive(Debug)]
+pub struct Considered {
+    /// The first refusal, if there was one, and its field.
+    pub refused: Option<(String, String)>,
+    /// For linting the header.
+    pub header: Spent,
+    /// For everything after that.
+    pub rest: Spent,
+}
+
+/// Does with a file what an engine does: lints it, loads its words, renders and encodes a message,
+/// loads its weights, and evaluates a token.
+pub fn consider(file: &[u8]) -> Considered {
+    let (gguf, header) = measure(|| Gguf::parse(file));
+    let (refused, rest) = measure(|| match &gguf {
+        Err(error) => Some((error.field().to_owned(), error.to_string())),
+        Ok(gguf) => use_all(gguf, file).err(),
+    });
+    Considered {
+        refused,
+        header,
+        rest,
+    }
+}
+
+fn use_all(gguf: &Gguf<'_>, file: &[u8]) -> Result<(), (String, String)> {
+    let text = |error: &dyn std::fmt::Display| (String::new(), error.to_string());
+    let tokenizer = Tokenizer::load(gguf).map_err(|error| text(&error))?;
+    // A vocabulary may have no tokens for a text; then it says so.
+    let _ = tokenizer.encode("ab <|x|> ä\n", Specials::Parse, true);
+    match Template::load(gguf, &tokenizer) {
+        Err(TemplateError::Missing) => {}
+        Err(error) => return Err(text(&error)),
+        Ok(template) => {
+            let conversation = Conversation {
+                messages: &[template::message("user", "ab <|x|>")],
+                tools: None,
+                now_seconds: Some(0),
+                add_generation_prompt: true,
+            };
+            let _ = template.prompt(&tokenizer, &conversation);
+        }
+    }
+    let model = Model::load(gguf, file, Isa::detect());
+    let model = model.map_err(|error| (error.field().to_owned(), error.to_string()))?;
+    let mut pages = Pages::new(model.facts(), 1).map_err(|error| text(&error))?;
+    let mut evaluator = Evaluator::new(Arc::new(model), 1, 1).map_err(|error| text(&error))?;
+    let run = Run {
+        tokens: &[0],
+        start: 0,
+        pages: &[PageId(0)],
+        logits: true,
+    };
+    let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
+    result.map(drop).map_err(|error| text(&error))
 }
 
 /// A generator of its own, so that a failure comes again.
@@ -101,61 +167,5 @@ impl Dice {
         let before = file[at..at + width].to_vec();
         file[at..at + width].copy_from_slice(&word.to_le_bytes()[..width]);
         move |file| file[at..at + before.len()].copy_from_slice(&before)
-    }
-}
-
-/// What a call took.
-#[derive(Debug)]
-pub struct Spent {
-    pub microseconds: u128,
-    /// The most memory its thread held at a time, above what it held before.
-    pub bytes_peak: usize,
-}
-
-/// Calls and measures.
-#[allow(clippy::disallowed_methods, reason = "the time is what is tested")]
-pub fn measure<T>(call: impl FnOnce() -> T) -> (T, Spent) {
-    let before = HELD.get();
-    PEAK.set(before);
-    let started = std::time::Instant::now();
-    let result = call();
-    let microseconds = started.elapsed().as_micros();
-    (
-        result,
-        Spent {
-            microseconds,
-            bytes_peak: (PEAK.get() - before).max(0) as usize,
-        },
-    )
-}
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn count(bytes: isize) {
-    let held = HELD.get() + bytes;
-    HELD.set(held);
-    PEAK.set(PEAK.get().max(held));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of the heap.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`, and the pointer came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
     }
 }

@@ -157,7 +157,11 @@ impl Synthetic {
 
     /// The model file.
     pub fn file(&self) -> Vec<u8> {
-        let mut file = File::new();
+        self.write(File::new())
+    }
+
+    /// The model file, after the keys that `file` has already.
+    pub fn write(&self, mut file: File) -> Vec<u8> {
         for (name, key) in &self.keys {
             file = match key {
                 Key::Word(word) => file.word(name, *word),
