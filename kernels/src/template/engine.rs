@@ -2,6 +2,7 @@
 
 use std::io;
 
+use minijinja::machinery::{Token, tokenize};
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, ErrorKind, syntax::SyntaxConfig};
 
@@ -15,7 +16,8 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Template
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
-    environment.set_syntax(syntax.build().map_err(invalid)?);
+    let syntax = syntax.build().map_err(invalid)?;
+    environment.set_syntax(syntax.clone());
     environment.set_recursion_limit(RECURSION_MAX);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -28,10 +30,50 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Template
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
         },
     );
-    environment
-        .add_template_owned(NAME, without_generation_tags(source))
-        .map_err(invalid)?;
+    let source = without_generation_tags(source);
+    is_shallow(&source, syntax)?;
+    // The parser still goes down a thousand levels, and a level takes a kilobyte or two.
+    std::thread::scope(|scope| {
+        let parse = || {
+            environment
+                .add_template_owned(NAME, source)
+                .map_err(invalid)
+        };
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        match thread.spawn_scoped(scope, parse) {
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => Err(TemplateError::Invalid {
+                why: format!("cannot start a thread to parse it: {error}"),
+            }),
+        }
+    })?;
     Ok(environment)
+}
+
+/// The parser goes down once for every operator of a chain like `x~x~x…` and every `elif`, without a limit
+/// of its own, and tries at each level to compute what is below. So both are counted before it begins.
+fn is_shallow(source: &str, syntax: SyntaxConfig) -> Result<(), TemplateError> {
+    let (mut in_tag, mut branches) = (0, 0);
+    for token in tokenize(source, false, syntax) {
+        // What is no token is an error of the parser too, which says it better.
+        let Ok((token, _)) = token else { break };
+        match token {
+            Token::VariableStart | Token::BlockStart => in_tag = 0,
+            Token::Ident("elif") => branches += 1,
+            _ => in_tag += 1,
+        }
+        for (count, what, limit) in [
+            (in_tag, "words in a tag", TAG_TOKENS_MAX),
+            (branches, "branches by elif", BRANCHES_MAX),
+        ] {
+            if count > limit {
+                return Err(TemplateError::TooMuch { what, limit });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `{% generation %}` marks training data and means nothing here; minijinja does not know it.
@@ -102,6 +144,12 @@ impl io::Write for Limited {
     }
 }
 
+/// The longest tags in use have some hundred.
+const TAG_TOKENS_MAX: u64 = 1000;
+/// The templates with the most roles have some dozen.
+const BRANCHES_MAX: u64 = 500;
+/// Pages that are not reached take no memory.
+const STACK_BYTES: usize = 16 << 20;
 /// The template's name in its environment.
 pub(super) const NAME: &str = "chat";
 /// As much as the tokenizer takes.

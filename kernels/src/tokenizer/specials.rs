@@ -76,6 +76,10 @@ impl Specials {
                 specials.ends.push(id);
             }
             if !text.is_empty() && is_literal(kind) {
+                if candidates.len() == LITERALS_MAX {
+                    let limit = format!("{LITERALS_MAX} tokens that are taken whole");
+                    return Err(GgufError::limit(TYPES, "more", limit));
+                }
                 candidates.push(Candidate {
                     text: text.to_owned(),
                     id,
@@ -84,6 +88,10 @@ impl Specials {
             }
         }
         specials.groups = groups(candidates);
+        if specials.groups.len() > LENGTHS_MAX {
+            let limit = format!("{LENGTHS_MAX} lengths of tokens that are taken whole");
+            return Err(GgufError::limit(TYPES, specials.groups.len(), limit));
+        }
         for key in ["eos_token_id", "eot_token_id", "eom_token_id"] {
             let id = gguf.u32(&format!("tokenizer.ggml.{key}")).ok();
             if let Some(id) = id.filter(|id| (*id as usize) < count) {
@@ -185,6 +193,10 @@ fn groups(mut candidates: Vec<Candidate>) -> Vec<Group> {
             .then_with(|| left.text.cmp(&right.text))
             .then(left.id.cmp(&right.id))
     });
+    // Of tokens with one text only the first can be found, and the first that is no control token.
+    candidates.dedup_by(|later, earlier| {
+        later.text == earlier.text && (later.control || !earlier.control)
+    });
     let mut groups: Vec<Group> = Vec::new();
     for candidate in candidates {
         let length = candidate.text.len();
@@ -204,6 +216,10 @@ fn groups(mut candidates: Vec<Candidate>) -> Vec<Group> {
     groups
 }
 
+/// Real vocabularies have some thousand, most of them reserved.
+const LITERALS_MAX: usize = 1 << 16;
+/// A text is gone through once for each; real vocabularies have some dozen.
+const LENGTHS_MAX: usize = 256;
 const TYPES: &str = "tokenizer.ggml.token_type";
 pub(super) const NORMAL: i32 = 1;
 const UNKNOWN: i32 = 2;
@@ -259,6 +275,22 @@ mod tests {
         assert_eq!(ids(&specials.find("aaab", &[0..4])), [(0, 1)]);
         assert_eq!(ids(&specials.find("aaaaab", &[0..6])), [(0, 1), (3, 0)]);
         assert_eq!(ids(&specials.find("xab", &[0..3])), [(1, 2)]);
+    }
+
+    #[test]
+    fn of_tokens_with_one_text_the_first_that_may_be_found_counts() {
+        let tokens = [
+            ("a", true),
+            ("a", true),
+            ("a", false),
+            ("a", true),
+            ("a", false),
+        ];
+        let specials = specials(&tokens);
+
+        assert_eq!(specials.groups[0].candidates.len(), 2);
+        assert_eq!(ids(&specials.find("a", &[])), [(0, 2)]);
+        assert_eq!(ids(&specials.find("a", &[0..1])), [(0, 0)]);
     }
 
     #[test]

@@ -82,9 +82,10 @@ impl Words {
         for byte in 0..=255_u8 {
             single[usize::from(byte)] = lookup.find(pieces, &[byte]).unwrap_or(NONE);
         }
-        let mut merges = Vec::new();
+        let stored = gguf.strings("tokenizer.ggml.merges")?;
+        let mut merges = Vec::with_capacity(stored.len());
         let mut joined = Vec::new();
-        for (rank, merge) in (0_u32..).zip(gguf.strings("tokenizer.ggml.merges")?) {
+        for (rank, merge) in (0_u32..).zip(stored) {
             // The first character is never the separator: a space is spelt as another character.
             let cut = merge
                 .char_indices()
