@@ -1,7 +1,7 @@
 //! Vocabularies and chat templates made to hurt: what loading and using them takes, at most.
 //!
-//! A template's steps, its output and its recursion have limits, which these cases run into. Its memory has
-//! one only in the engine's process; `template.rs` says why.
+//! A template's words, steps, output and recursion have limits, which these cases run into. For what doubles at
+//! every step see `template_memory.rs`.
 
 #[path = "support/gguf_file.rs"]
 mod gguf_file;
