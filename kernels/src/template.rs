@@ -156,7 +156,7 @@ impl Template {
             eos: name(tokenizer.eos()),
             overhead: Overhead::default(),
         };
-        template.overhead = template.measure();
+        template.overhead = template.measure()?;
         Ok(template)
     }
 
@@ -284,8 +284,9 @@ impl Template {
         })
     }
 
-    /// Renders empty messages of every role, alone and after one another, and takes the worst.
-    fn measure(&self) -> Overhead {
+    /// Renders empty messages of every role, alone and after one another, and takes the worst. A template may
+    /// refuse some of them; one that takes too much for empty messages is refused itself.
+    fn measure(&self) -> Result<Overhead, TemplateError> {
         let bytes = |roles: &[&str]| {
             let messages: Vec<_> = roles.iter().map(|role| message(role, "")).collect();
             let conversation = Conversation {
@@ -294,33 +295,34 @@ impl Template {
                 now_seconds: Some(0),
                 add_generation_prompt: true,
             };
-            self.run(&conversation, conversation.messages, None)
-                .ok()
-                .map(|text| text.len())
+            match self.run(&conversation, conversation.messages, None) {
+                Ok(text) => Ok(Some(text.len())),
+                Err(error @ TemplateError::TooMuch { .. }) => Err(error),
+                Err(_) => Ok(None),
+            }
         };
         let roles = ["system", "user", "assistant", "tool"];
         let mut per_message = 0;
         for first in roles {
             for second in roles {
                 for third in roles {
-                    let shorter = bytes(&[first, second]);
-                    if let (Some(two), Some(three)) = (shorter, bytes(&[first, second, third])) {
+                    let shorter = bytes(&[first, second])?;
+                    if let (Some(two), Some(three)) = (shorter, bytes(&[first, second, third])?) {
                         per_message = per_message.max(three.saturating_sub(two));
                     }
                 }
             }
         }
         let starts = [vec![], vec!["user"], vec!["system"], vec!["system", "user"]];
-        let fixed = starts
-            .iter()
-            .filter_map(|roles| bytes(roles))
-            .max()
-            .unwrap_or(0);
+        let mut fixed = 0;
+        for roles in &starts {
+            fixed = fixed.max(bytes(roles)?.unwrap_or(0));
+        }
         let small = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-        Overhead {
+        Ok(Overhead {
             fixed: small(fixed),
             per_message: small(per_message),
-        }
+        })
     }
 }
 
