@@ -5,6 +5,7 @@
 //! `Shared` lends a buffer to the threads of one step, each of which writes its own part. It is the only
 //! place where this crate aliases memory; everything else borrows as usual.
 
+use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -76,6 +77,39 @@ impl Drop for Region {
         }
     }
 }
+
+/// Numbers, all zero at first. Unlike `vec!` this says so when there is no memory for them; what is not
+/// touched takes none, as there.
+pub(crate) fn zeros<T: Zero>(length: usize, what: &'static str) -> Result<Vec<T>, OutOfMemory> {
+    let error = OutOfMemory {
+        what,
+        bytes: (length as u64).saturating_mul(size_of::<T>() as u64),
+    };
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    let layout = Layout::array::<T>(length).map_err(|_| error)?;
+    // SAFETY: the layout has a size, for neither the length nor the type's size is zero.
+    let at = unsafe { std::alloc::alloc_zeroed(layout) };
+    if at.is_null() {
+        return Err(error);
+    }
+    // SAFETY: the memory is the global allocator's, of this very layout, and all its zeros are numbers.
+    Ok(unsafe { Vec::from_raw_parts(at.cast(), length, length) })
+}
+
+/// Numbers whose zero has no bits set.
+///
+/// # Safety
+/// Memory of zeros is a value of the type, and the type has a size.
+pub(crate) unsafe trait Zero {}
+
+// SAFETY: as the trait says, by IEEE-754 and two's complement.
+unsafe impl Zero for f32 {}
+// SAFETY: as above.
+unsafe impl Zero for i8 {}
+// SAFETY: as above.
+unsafe impl Zero for i32 {}
 
 /// A buffer lent to several threads at once. Each thread takes slices of its own part; a barrier of
 /// the pool separates writing a part from others reading it.

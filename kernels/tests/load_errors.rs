@@ -8,11 +8,13 @@ mod synthetic;
 #[path = "support/vectors/values.rs"]
 mod values;
 
+use std::sync::Arc;
+
 use half::f16;
 use synthetic::{Key, Shape, Synthetic, Tensor, encode};
 use troop_kernels::gguf::{Format, Gguf};
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{LoadError, Model, Pages};
+use troop_kernels::model::{Evaluator, EvaluatorError, LoadError, Model, Pages};
 use troop_kernels::yardstick::Yardstick;
 
 type Spoil = Box<dyn Fn(&mut Synthetic)>;
@@ -372,6 +374,11 @@ fn memory_that_is_not_there_is_an_error_too() {
     let model = Model::load(&gguf, &file, Isa::detect()).unwrap();
     let error = Pages::new(model.facts(), usize::MAX).unwrap_err();
     assert_eq!(error.what, "pages of keys and values");
+    let evaluator = Evaluator::new(Arc::new(model), 1, 1 << 40);
+    let Err(EvaluatorError::OutOfMemory(workspace)) = evaluator else {
+        panic!("some hundred terabytes were there");
+    };
+    assert_eq!(workspace.what, "the workspace of a step");
     assert!(
         LoadError::from(error)
             .to_string()

@@ -13,7 +13,7 @@ use super::{Facts, Model, PageId, Pages};
 use crate::attention::{PAGE_TOKENS, scratch_len};
 use crate::block::BLOCK;
 use crate::matmul::STRIP;
-use crate::memory::Shared;
+use crate::memory::{OutOfMemory, Shared, zeros};
 use crate::pool::Pool;
 use crate::quantize::GROUP;
 use crate::rope;
@@ -85,6 +85,9 @@ pub enum EvaluatorError {
     /// The system starts no more threads.
     #[error("cannot start threads: {0}")]
     Threads(#[from] std::io::Error),
+    /// The machine has not enough memory for steps of so many tokens.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
 }
 
 /// Threads and workspace for one model.
@@ -169,17 +172,17 @@ impl Evaluator {
         // In a small step every thread has rows of its own.
         let rows = tokens_max.max(threads * ALONE_MAX);
         let workspace = Workspace {
-            x: vec![0.0; tokens_max * sizes.x],
-            normed: vec![0.0; rows * sizes.input],
-            qkv: vec![0.0; tokens_max * sizes.qkv],
-            mixed: vec![0.0; tokens_max * sizes.mixed],
-            hidden: vec![0.0; tokens_max * sizes.hidden],
+            x: zeros(tokens_max * sizes.x, WORKSPACE)?,
+            normed: zeros(rows * sizes.input, WORKSPACE)?,
+            qkv: zeros(tokens_max * sizes.qkv, WORKSPACE)?,
+            mixed: zeros(tokens_max * sizes.mixed, WORKSPACE)?,
+            hidden: zeros(tokens_max * sizes.hidden, WORKSPACE)?,
             // They grow with the sequences: a file may claim a context that no sequence ever has.
             scores: Vec::new(),
-            q: vec![0; rows * sizes.input],
-            scale: vec![0.0; rows * groups],
-            sum: vec![0; rows * groups],
-            mass: vec![0.0; rows * blocks],
+            q: zeros(rows * sizes.input, WORKSPACE)?,
+            scale: zeros(rows * groups, WORKSPACE)?,
+            sum: zeros(rows * groups, WORKSPACE)?,
+            mass: zeros(rows * blocks, WORKSPACE)?,
         };
         let factors = model.rope_factors.as_deref();
         let rope = rope::Table::new(facts.head_width, model.rope_base, factors);
@@ -300,6 +303,9 @@ impl Evaluator {
         runs.iter().zip(&faults).map(result).collect()
     }
 }
+
+/// What memory is for, where there is not enough.
+const WORKSPACE: &str = "the workspace of a step";
 
 /// The engine's promises about its runs.
 fn check(facts: &Facts, tokens_max: usize, runs: &[Run<'_>]) {
