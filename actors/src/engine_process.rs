@@ -65,9 +65,10 @@ impl EngineProcessHandle {
         })
     }
 
-    /// Takes no more work.
-    pub fn drain(&self) -> Result<(), Away> {
-        self.tell(Input::Drain)
+    /// Takes no more work from now on; what runs gets `grace` to finish, and is cancelled and signed for then.
+    pub fn drain(&self, grace: Duration) -> Result<(), Away> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.tell(Input::Drain { grace_ms })
     }
 
     /// How every engine is.

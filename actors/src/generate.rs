@@ -249,6 +249,12 @@ pub enum Failure {
     /// The client hung up.
     #[error("cancelled")]
     Cancelled,
+    /// The stream lasted as long as its ticket allows. What was delivered until then is paid for.
+    #[error("the answer took longer than the {seconds} s that a request may take")]
+    Overtime {
+        /// The limit.
+        seconds: u64,
+    },
 }
 
 /// What an attempt amounted to: what both sides sign, and what is paid.

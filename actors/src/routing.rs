@@ -383,6 +383,15 @@ impl Routed for engine_process::protocol::Effect {
                 request,
                 attempt,
             } => letter(client, Message::Session(request, Input::Lost { attempt })),
+            Effect::Turn {
+                client,
+                request,
+                attempt,
+                reason,
+            } => letter(
+                client,
+                Message::Session(request, Input::Turned { attempt, reason }),
+            ),
             Effect::Report(report) => letter(
                 wiring.coordinator,
                 Message::Scheduler(scheduler::protocol::Input::Report(report)),

@@ -201,6 +201,14 @@ impl From<&Failure> for Problem {
                 "cancelled",
                 "the request was cancelled",
             ),
+            Failure::Overtime { .. } => Problem {
+                retry: Retry::Never,
+                ..Problem::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "request_time_limit",
+                    failure.to_string(),
+                )
+            },
         }
     }
 }

@@ -46,7 +46,7 @@ pub enum Effect {
     },
 }
 
-/// Why a peer is turned away. Nothing was started, and the ticket was not used up.
+/// Why a peer is turned away. Nothing was started; unless it says so, the ticket was not used up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Turnaway {
     /// The ticket itself is no good here.
@@ -74,6 +74,9 @@ pub enum Turnaway {
         /// What the work says.
         found: String,
     },
+    /// The worker is being stopped. The ticket was good, and is used up.
+    #[error("the worker is being stopped and takes no more work")]
+    Draining,
 }
 
 impl Turnaway {

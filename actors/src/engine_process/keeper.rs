@@ -5,17 +5,16 @@
 //!                            └─Unfit─> Unfit (a model that cannot be served is not tried again)
 //! ```
 //!
-//! A child has a life number; what a dead life says is not heard. An attempt belongs to the peer that its
-//! ticket names: only that peer can cancel it, and it is told the end, whatever the end is.
+//! A child has a life number; what a dead life says is not heard. What becomes of attempts is in [`attempts`].
+
+mod attempts;
 
 use super::protocol::{Effect, Input};
 use crate::contract::{Core, Time, earliest};
 use crate::engine::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
-use crate::generate::{Failure, Tally, Work};
-use crate::ids::{AttemptId, MemberId, NodeId, NodeKey, Passport};
-use crate::receipt::{Half, Receipt};
+use crate::ids::{AttemptId, MemberId, NodeKey, Passport};
 use crate::scheduler::protocol::{ModelReport, REPORT_EVERY_MS, WorkerReport};
-use crate::ticket::Claims;
+use attempts::{ATTEMPTS_MAX, Attempt};
 use std::collections::BTreeMap;
 
 /// The engines of one worker.
@@ -27,7 +26,8 @@ pub struct Keeper {
     attempts: BTreeMap<AttemptId, Attempt>,
     report_at: Time,
     changed: bool,
-    draining: bool,
+    /// Set once no more work is taken: when what still runs then is ended.
+    drained: Option<Time>,
 }
 
 /// One engine.
@@ -75,11 +75,6 @@ pub enum EngineState {
     },
 }
 
-#[derive(Debug)]
-struct Attempt {
-    claims: Claims,
-}
-
 impl Keeper {
     /// A keeper without engines, on the node with `key`, whose work is paid to `owner`.
     pub fn new(key: NodeKey, owner: MemberId) -> Keeper {
@@ -90,7 +85,7 @@ impl Keeper {
             attempts: BTreeMap::new(),
             report_at: Time(0),
             changed: true,
-            draining: false,
+            drained: None,
         }
     }
 
@@ -137,97 +132,6 @@ impl Keeper {
         self.lose(model, out);
     }
 
-    fn lose(&mut self, model: Passport, out: &mut Vec<Effect>) {
-        self.attempts.retain(|attempt, Attempt { claims }| {
-            let lost = claims.model == model;
-            if lost {
-                out.push(Effect::Lost {
-                    client: claims.client,
-                    request: claims.request,
-                    attempt: *attempt,
-                });
-            }
-            !lost
-        });
-    }
-
-    fn start(&mut self, claims: Claims, work: Box<Work>, out: &mut Vec<Effect>) {
-        let attempt = claims.attempt;
-        let lost = Effect::Lost {
-            client: claims.client,
-            request: claims.request,
-            attempt,
-        };
-        let ready = self
-            .engines
-            .get(&claims.model)
-            .filter(|engine| matches!(engine.state, EngineState::Ready(_)));
-        let room = self.attempts.len() < ATTEMPTS_MAX && !self.draining;
-        let (Some(engine), true) = (ready, room) else {
-            return out.push(lost);
-        };
-        if self.attempts.contains_key(&attempt) {
-            return;
-        }
-        let (model, life) = (claims.model, engine.life);
-        out.push(Effect::Write {
-            model,
-            life,
-            frame: ToEngine::Start { attempt, work },
-        });
-        self.attempts.insert(attempt, Attempt { claims });
-        self.changed = true;
-    }
-
-    fn cancel(&self, peer: NodeId, attempt: AttemptId, out: &mut Vec<Effect>) {
-        let Some(Attempt { claims }) = self.attempts.get(&attempt) else {
-            return;
-        };
-        if claims.client != peer {
-            return;
-        }
-        if let Some(engine) = self.engines.get(&claims.model) {
-            let (model, life) = (claims.model, engine.life);
-            out.push(Effect::Write {
-                model,
-                life,
-                frame: ToEngine::Cancel { attempt },
-            });
-        }
-    }
-
-    fn closed(
-        &mut self,
-        attempt: AttemptId,
-        tally: Tally,
-        failure: Option<Failure>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(Attempt { claims }) = self.attempts.remove(&attempt) else {
-            return;
-        };
-        self.changed = true;
-        let receipt = Receipt {
-            request: claims.request,
-            hold: claims.hold,
-            attempt,
-            client: claims.client,
-            worker: self.key.node(),
-            model: claims.model,
-            prices: claims.prices,
-            tally,
-        };
-        let half = Box::new(Half::sign(receipt, &self.key));
-        let (client, request) = (claims.client, claims.request);
-        out.push(Effect::Closed {
-            client,
-            request,
-            attempt,
-            half,
-            failure,
-        });
-    }
-
     fn frame(&mut self, now: Time, model: Passport, frame: FromEngine, out: &mut Vec<Effect>) {
         let Some(engine) = self.engines.get_mut(&model) else {
             return;
@@ -244,15 +148,7 @@ impl Keeper {
             FromEngine::Event { attempt, event } => {
                 // Work that is done proves the engine well, and its next fall is a first one again.
                 engine.failures = 0;
-                if let Some(Attempt { claims }) = self.attempts.get(&attempt) {
-                    let (client, request) = (claims.client, claims.request);
-                    out.push(Effect::Event {
-                        client,
-                        request,
-                        attempt,
-                        event,
-                    });
-                }
+                self.event(attempt, event, out);
             }
             FromEngine::Closed {
                 attempt,
@@ -279,7 +175,7 @@ impl Keeper {
             .engines
             .iter()
             .filter_map(|(model, engine)| match &engine.state {
-                EngineState::Ready(facts) if !self.draining => Some(ModelReport {
+                EngineState::Ready(facts) if self.drained.is_none() => Some(ModelReport {
                     model: *model,
                     name: engine.name.clone(),
                     context: facts.context,
@@ -294,6 +190,7 @@ impl Keeper {
             worker: self.key.node(),
             owner: self.owner,
             models: models.collect(),
+            leaving: self.drained.is_some(),
             running: self
                 .attempts
                 .values()
@@ -342,7 +239,7 @@ impl Core for Keeper {
                     self.spawn(now, model, out);
                 }
             }
-            Input::Start { claims, work } => self.start(*claims, work, out),
+            Input::Start { claims, work } => self.start(now, *claims, work, out),
             Input::Cancel { peer, attempt } => self.cancel(peer, attempt, out),
             Input::Frame { model, life, frame } => {
                 if self
@@ -366,8 +263,9 @@ impl Core for Keeper {
                     self.down(now, model, reason, out);
                 }
             }
-            Input::Drain => {
-                self.draining = true;
+            Input::Drain { grace_ms } => {
+                let until = now.plus_ms(grace_ms);
+                self.drained = Some(self.drained.map_or(until, |known| known.min(until)));
                 self.changed = true;
             }
         }
@@ -378,10 +276,11 @@ impl Core for Keeper {
 
     fn deadline(&self) -> Option<Time> {
         let attention = self.engines.values().filter_map(Keeper::attention).min();
-        earliest(attention, Some(self.report_at))
+        earliest(earliest(attention, self.term()), Some(self.report_at))
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.end_terms(now, out);
         let models: Vec<Passport> = self.engines.keys().copied().collect();
         for model in models {
             let Some(engine) = self.engines.get_mut(&model) else {
@@ -393,7 +292,7 @@ impl Core for Keeper {
             let life = engine.life;
             match &engine.state {
                 EngineState::Down { .. } => {
-                    if !self.draining {
+                    if self.drained.is_none() {
                         self.spawn(now, model, out);
                     } else {
                         engine.state = EngineState::Unfit {
@@ -423,7 +322,7 @@ impl Core for Keeper {
 
     fn check(&self) {
         assert!(self.attempts.len() <= ATTEMPTS_MAX, "attempts are bounded");
-        for Attempt { claims } in self.attempts.values() {
+        for Attempt { claims, .. } in self.attempts.values() {
             let engine = self
                 .engines
                 .get(&claims.model)
@@ -438,8 +337,6 @@ impl Core for Keeper {
 
 /// Models served by one worker, at most.
 const ENGINES_MAX: usize = 16;
-/// Attempts on all engines of one worker, at most; above what any engine runs at once.
-const ATTEMPTS_MAX: usize = 1024;
 /// The first wait before a fallen engine is started again; it doubles from there.
 const BACK_OFF_MS: u64 = 100;
 /// The longest such wait.

@@ -1,5 +1,6 @@
 //! What an `EngineProcess` hears and says.
 
+use crate::doorkeeper::protocol::Turnaway;
 use crate::engine::frames::{FromEngine, ToEngine};
 use crate::generate::{Event, Failure, Work};
 use crate::ids::{AttemptId, NodeId, Passport, RequestId};
@@ -51,8 +52,11 @@ pub enum Input {
         /// How it ended.
         reason: String,
     },
-    /// No more work is taken; what runs is finished.
-    Drain,
+    /// No more work is taken; what runs may go on for so long.
+    Drain {
+        /// How long.
+        grace_ms: u64,
+    },
 }
 
 /// What the keeper of engines wants done.
@@ -113,6 +117,17 @@ pub enum Effect {
         request: RequestId,
         /// The attempt.
         attempt: AttemptId,
+    },
+    /// A session's attempt was let in and is not taken all the same. Nothing was started.
+    Turn {
+        /// Its node.
+        client: NodeId,
+        /// Its request.
+        request: RequestId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: Turnaway,
     },
     /// The coordinator's scheduler is to know.
     Report(WorkerReport),

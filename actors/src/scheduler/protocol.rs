@@ -76,6 +76,8 @@ pub struct WorkerReport {
     pub models: Vec<ModelReport>,
     /// Requests it is serving, so that a scheduler without memory can rebuild its view.
     pub running: Vec<RequestId>,
+    /// Whether it is being stopped: what it does not serve now it will not serve again.
+    pub leaving: bool,
 }
 
 /// One model a worker can serve.

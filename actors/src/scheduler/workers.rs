@@ -78,6 +78,9 @@ impl Workers {
         {
             return false;
         }
+        if report.leaving {
+            self.forget_served(report.worker);
+        }
         for model in &report.models {
             self.served.insert(model.model, now);
         }
@@ -89,6 +92,20 @@ impl Workers {
         };
         self.known.insert(report.worker, worker);
         true
+    }
+
+    /// What only `worker` serves will not come back.
+    fn forget_served(&mut self, worker: NodeId) {
+        let Workers { known, served, .. } = self;
+        let serves = |state: &Worker, model| state.models.iter().any(|it| it.model == model);
+        served.retain(|model, _| {
+            let by = |own: bool| {
+                known
+                    .iter()
+                    .any(|(id, it)| (*id == worker) == own && serves(it, *model))
+            };
+            by(false) || !by(true)
+        });
     }
 
     /// Forgets workers that missed three reports.

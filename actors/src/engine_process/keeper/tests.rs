@@ -1,11 +1,14 @@
 //! The keeper against engines that come up, work, fall, fall silent, and are no use.
 
 use super::*;
-use crate::generate::{Event, Generate, Prompt, Sampling};
-use crate::ids::{Digest, HoldId, RequestId};
+use crate::doorkeeper::protocol::Turnaway;
+use crate::generate::{Event, Failure, Finish, Generate, Prompt, Sampling, Tally, Work};
+use crate::ids::{Digest, HoldId, NodeId, RequestId};
+use crate::ticket::Claims;
 
 const MODEL: Passport = Passport([1; 32]);
 const CLIENT: NodeId = NodeId([2; 32]);
+const STREAM_SECONDS_MAX: u64 = 20;
 
 fn facts() -> EngineFacts {
     EngineFacts {
@@ -87,7 +90,7 @@ impl Desk {
             completion_tokens_max: 10,
             prices: Digest([6; 32]),
             cost_max: 1,
-            stream_seconds_max: 1,
+            stream_seconds_max: STREAM_SECONDS_MAX,
         };
         let generate = Generate {
             model: MODEL,
@@ -277,7 +280,7 @@ fn only_the_peer_that_started_an_attempt_can_cancel_it() {
 }
 
 #[test]
-fn a_model_that_cannot_be_served_is_not_tried_again_and_a_drained_worker_takes_nothing() {
+fn a_model_that_cannot_be_served_is_not_tried_again() {
     let mut desk = Desk::new();
     desk.say(Input::Serve {
         model: MODEL,
@@ -302,16 +305,115 @@ fn a_model_that_cannot_be_served_is_not_tried_again_and_a_drained_worker_takes_n
             .iter()
             .any(|effect| matches!(effect, Effect::Spawn { .. }))
     );
+}
 
-    let mut desk = Desk::ready();
-    assert_eq!(reported(&desk.say(Input::Drain)), Some(0));
-    assert_eq!(lost(&desk.start(1)), 1);
-    let out = desk.frame(
+/// The attempts that engines are told to cancel.
+fn cancelled(out: &[Effect]) -> Vec<AttemptId> {
+    out.iter()
+        .filter_map(|effect| match effect {
+            Effect::Write {
+                frame: ToEngine::Cancel { attempt },
+                ..
+            } => Some(*attempt),
+            _ => None,
+        })
+        .collect()
+}
+
+fn tally() -> Tally {
+    Tally {
+        prompt_tokens: 1,
+        completion_tokens: 2,
+        transcript: Digest([7; 32]),
+    }
+}
+
+/// What the session of an attempt hears when its engine has cancelled it.
+fn cut(desk: &mut Desk, attempt: AttemptId) -> (bool, Option<Failure>) {
+    let event = Event::Ended {
+        choice: 0,
+        tokens: 2,
+        finish: Finish::Cancelled,
+    };
+    let ended = desk.frame(1, FromEngine::Event { attempt, event });
+    let told = matches!(ended[..], [Effect::Event { .. }]);
+    let closed = desk.frame(
         1,
-        FromEngine::Event {
-            attempt: AttemptId([1; 16]),
-            event: Event::Started { prompt: vec![] },
+        FromEngine::Closed {
+            attempt,
+            tally: tally(),
+            failure: Some(Failure::Cancelled),
         },
     );
-    assert!(out.is_empty());
+    let Effect::Closed { half, failure, .. } = &closed[0] else {
+        panic!("{closed:?}")
+    };
+    assert!(half.verifies() && half.receipt.tally == tally());
+    (told, failure.clone())
+}
+
+#[test]
+fn a_stream_that_lasts_as_long_as_its_ticket_allows_is_cut_signed_for_and_told_the_limit() {
+    let mut desk = Desk::ready();
+    desk.now = Time(1_000);
+    desk.start(1);
+    desk.now = Time(1_001);
+    desk.start(2);
+    let until = Time(1_000 + STREAM_SECONDS_MAX * 1000);
+    assert!(desk.keeper.deadline().is_some_and(|at| at <= until));
+    assert_eq!(cancelled(&desk.wake_at(until.0 - 1)), []);
+    assert_eq!(cancelled(&desk.wake_at(until.0)), [AttemptId([1; 16])]);
+    assert_eq!(
+        cancelled(&desk.wake_at(until.0)),
+        [],
+        "an engine is told once"
+    );
+    let overtime = Failure::Overtime {
+        seconds: STREAM_SECONDS_MAX,
+    };
+    let (told, failure) = cut(&mut desk, AttemptId([1; 16]));
+    assert!(!told, "a choice that was cut off has not ended");
+    assert_eq!(failure, Some(overtime));
+
+    // One that ends in the same moment has ended as it would have.
+    assert_eq!(cancelled(&desk.wake_at(until.0 + 1)), [AttemptId([2; 16])]);
+    let closed = desk.frame(
+        1,
+        FromEngine::Closed {
+            attempt: AttemptId([2; 16]),
+            tally: tally(),
+            failure: None,
+        },
+    );
+    assert!(matches!(closed[0], Effect::Closed { failure: None, .. }));
+}
+
+#[test]
+fn a_drained_worker_turns_new_work_away_and_ends_what_runs_when_its_time_is_over() {
+    let mut desk = Desk::ready();
+    desk.start(1);
+    let out = desk.say(Input::Drain { grace_ms: 5_000 });
+    assert_eq!(reported(&out), Some(0));
+    assert_eq!(cancelled(&out), [], "what runs may go on");
+    let out = desk.start(2);
+    assert!(
+        matches!(
+            out[..],
+            [Effect::Turn {
+                reason: Turnaway::Draining,
+                ..
+            }]
+        ),
+        "{out:?}"
+    );
+    desk.say(Input::Drain { grace_ms: 60_000 });
+    assert!(
+        desk.keeper.deadline().is_some_and(|at| at <= Time(5_000)),
+        "a drain is never put off"
+    );
+    assert_eq!(cancelled(&desk.wake_at(4_999)), []);
+    assert_eq!(cancelled(&desk.wake_at(5_000)), [AttemptId([1; 16])]);
+    let (told, failure) = cut(&mut desk, AttemptId([1; 16]));
+    assert!(told, "the session is to go on elsewhere");
+    assert_eq!(failure, Some(Failure::Cancelled));
 }

@@ -52,6 +52,7 @@ fn report(id: u8, sequences_max: u32, running: &[u8]) -> WorkerReport {
             created_seconds: 0,
         }],
         running: running.iter().map(|id| request(*id)).collect(),
+        leaving: false,
     }
 }
 

@@ -248,3 +248,19 @@ fn an_attempt_stays_with_the_worker_of_its_first_order() {
     let out = desk.answered(1, 0, worker(9));
     assert_eq!(refusals(&out), [(request(1), Refusal::NoWorker)]);
 }
+
+#[test]
+fn a_model_whose_only_worker_leaves_is_not_waited_for() {
+    let mut desk = Desk::new(&[1]);
+    desk.say(Input::Report(report(0, 1, &[])));
+    desk.admit(admit(1));
+    desk.held(1);
+    assert_eq!(refusals(&desk.admit(admit(2))), [], "it waits for its turn");
+    let mut leaving = report(0, 1, &[1]);
+    leaving.models.clear();
+    leaving.leaving = true;
+    assert_eq!(
+        refusals(&desk.say(Input::Report(leaving))),
+        [(request(2), Refusal::NoWorker)]
+    );
+}

@@ -1,0 +1,219 @@
+//! What becomes of attempts: who may cancel them, when they have to end, and what is signed at their end.
+//!
+//! ```text
+//! Running ─time of its ticket, or of the drain─> Ending ─Closed─> signed for, told to its session
+//! ```
+//!
+//! An attempt belongs to the peer that its ticket names: only that peer can cancel it, and it is told the end,
+//! whatever the end is. A stream that lasts as long as its ticket allows is cancelled and paid for as far as
+//! it came, and its session hears the limit; one that a drained worker has no more time for is cancelled too,
+//! and its session goes on elsewhere.
+
+use super::super::protocol::Effect;
+use super::{EngineState, Keeper};
+use crate::contract::Time;
+use crate::doorkeeper::protocol::Turnaway;
+use crate::engine::frames::ToEngine;
+use crate::generate::{Event, Failure, Finish, Tally, Work};
+use crate::ids::{AttemptId, NodeId, Passport};
+use crate::receipt::{Half, Receipt};
+use crate::ticket::Claims;
+
+/// Work that an engine has.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) claims: Claims,
+    stage: Stage,
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It may go on until this time.
+    Running { until: Time },
+    /// Its time is over; the engine was told to close it.
+    Overdue,
+    /// The worker's time is over; the engine was told to close it.
+    Drained,
+}
+
+impl Keeper {
+    /// Whatever ran on an engine is lost, and said to be.
+    pub(super) fn lose(&mut self, model: Passport, out: &mut Vec<Effect>) {
+        self.attempts.retain(|attempt, Attempt { claims, .. }| {
+            let lost = claims.model == model;
+            if lost {
+                out.push(Effect::Lost {
+                    client: claims.client,
+                    request: claims.request,
+                    attempt: *attempt,
+                });
+            }
+            !lost
+        });
+    }
+
+    /// The doorkeeper has let an attempt in.
+    pub(super) fn start(
+        &mut self,
+        now: Time,
+        claims: Claims,
+        work: Box<Work>,
+        out: &mut Vec<Effect>,
+    ) {
+        let (client, request, attempt) = (claims.client, claims.request, claims.attempt);
+        if self.drained.is_some() {
+            return out.push(Effect::Turn {
+                client,
+                request,
+                attempt,
+                reason: Turnaway::Draining,
+            });
+        }
+        let ready = self
+            .engines
+            .get(&claims.model)
+            .filter(|engine| matches!(engine.state, EngineState::Ready(_)));
+        let (Some(engine), true) = (ready, self.attempts.len() < ATTEMPTS_MAX) else {
+            return out.push(Effect::Lost {
+                client,
+                request,
+                attempt,
+            });
+        };
+        if self.attempts.contains_key(&attempt) {
+            return;
+        }
+        let (model, life) = (claims.model, engine.life);
+        out.push(Effect::Write {
+            model,
+            life,
+            frame: ToEngine::Start { attempt, work },
+        });
+        let until = now.plus_ms(claims.stream_seconds_max.saturating_mul(1000));
+        let stage = Stage::Running { until };
+        self.attempts.insert(attempt, Attempt { claims, stage });
+        self.changed = true;
+    }
+
+    /// A peer wants an attempt ended.
+    pub(super) fn cancel(&self, peer: NodeId, attempt: AttemptId, out: &mut Vec<Effect>) {
+        let own = |it: &&Attempt| it.claims.client == peer;
+        if let Some(Attempt { claims, .. }) = self.attempts.get(&attempt).filter(own) {
+            self.write_cancel(attempt, claims.model, out);
+        }
+    }
+
+    fn write_cancel(&self, attempt: AttemptId, model: Passport, out: &mut Vec<Effect>) {
+        if let Some(engine) = self.engines.get(&model) {
+            let life = engine.life;
+            out.push(Effect::Write {
+                model,
+                life,
+                frame: ToEngine::Cancel { attempt },
+            });
+        }
+    }
+
+    /// When the next attempt has to end.
+    pub(super) fn term(&self) -> Option<Time> {
+        let until = |attempt: &Attempt| match attempt.stage {
+            Stage::Running { until } => {
+                Some(self.drained.map_or(until, |drained| drained.min(until)))
+            }
+            Stage::Overdue | Stage::Drained => None,
+        };
+        self.attempts.values().filter_map(until).min()
+    }
+
+    /// Ends the attempts whose time is over; the engine answers with what they came to.
+    pub(super) fn end_terms(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.term().is_none_or(|term| now < term) {
+            return;
+        }
+        let drained = self.drained.is_some_and(|until| until <= now);
+        let mut ended = Vec::new();
+        for (id, attempt) in &mut self.attempts {
+            let Stage::Running { until } = attempt.stage else {
+                continue;
+            };
+            if until <= now || drained {
+                attempt.stage = match until <= now {
+                    true => Stage::Overdue,
+                    false => Stage::Drained,
+                };
+                ended.push((*id, attempt.claims.model));
+            }
+        }
+        for (attempt, model) in ended {
+            self.write_cancel(attempt, model, out);
+        }
+    }
+
+    /// An engine says how an attempt goes.
+    pub(super) fn event(&self, attempt: AttemptId, event: Event, out: &mut Vec<Effect>) {
+        let Some(Attempt { claims, stage }) = self.attempts.get(&attempt) else {
+            return;
+        };
+        // A choice that was cut off has not ended: why there is no more of it is said at the end.
+        let cut = matches!(
+            event,
+            Event::Ended {
+                finish: Finish::Cancelled,
+                ..
+            }
+        );
+        if cut && *stage == Stage::Overdue {
+            return;
+        }
+        let (client, request) = (claims.client, claims.request);
+        out.push(Effect::Event {
+            client,
+            request,
+            attempt,
+            event,
+        });
+    }
+
+    /// An attempt is over: it is signed for and forgotten.
+    pub(super) fn closed(
+        &mut self,
+        attempt: AttemptId,
+        tally: Tally,
+        failure: Option<Failure>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Attempt { claims, stage }) = self.attempts.remove(&attempt) else {
+            return;
+        };
+        self.changed = true;
+        let failure = match (failure, stage) {
+            (Some(Failure::Cancelled), Stage::Overdue) => Some(Failure::Overtime {
+                seconds: claims.stream_seconds_max,
+            }),
+            (failure, _) => failure,
+        };
+        let receipt = Receipt {
+            request: claims.request,
+            hold: claims.hold,
+            attempt,
+            client: claims.client,
+            worker: self.key.node(),
+            model: claims.model,
+            prices: claims.prices,
+            tally,
+        };
+        let half = Box::new(Half::sign(receipt, &self.key));
+        let (client, request) = (claims.client, claims.request);
+        out.push(Effect::Closed {
+            client,
+            request,
+            attempt,
+            half,
+            failure,
+        });
+    }
+}
+
+/// Attempts on all engines of one worker, at most; above what any engine runs at once.
+pub(super) const ATTEMPTS_MAX: usize = 1024;
