@@ -48,7 +48,7 @@ pub fn run(args: EngineArgs) -> ExitCode {
         sequences_max: args.sequences.clamp(1, 256),
     };
     let desk = map(&args.model).and_then(|file| {
-        match sandbox::enter() {
+        match sandbox::enter(memory_bytes(file.len() as u64, means)) {
             Ok(()) => {}
             Err(sandbox::SandboxError::Unsupported) => {
                 eprintln!("this system offers no sandbox; the engine runs without one");
@@ -113,6 +113,17 @@ fn kv_bytes() -> u64 {
     free.map_or(KV_BYTES_MAX, |free| (free / 4).min(KV_BYTES_MAX))
 }
 
+/// What this process may map in all: the file and its weights, which are packed from it at about the same
+/// size, the keys and values, what threads reserve, and [`WORK_BYTES`]. A file or a template that wants more
+/// ends this process, and nothing else on the machine.
+fn memory_bytes(file: u64, means: Means) -> u64 {
+    let weights = file.saturating_add(file / 4);
+    let threads = (means.threads as u64 + PACKING_THREADS_MAX) * THREAD_BYTES;
+    [file, weights, means.kv_bytes, threads, WORK_BYTES]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+}
+
 /// A clock that starts at the wall clock and only counts forward.
 #[allow(
     clippy::disallowed_methods,
@@ -130,5 +141,12 @@ fn clock() -> impl Fn() -> Time {
 const SEQUENCES_MAX: u32 = 32;
 /// Threads, at most; beyond this a barrier costs more than a thread brings.
 const THREADS_MAX: usize = 64;
+/// The program itself, its tokenizer and template, the workspace of a step and its logits, and frames that
+/// wait: SmolLM2 takes a tenth of it, and a model of 32 layers with 150,000 tokens a third.
+const WORK_BYTES: u64 = 1 << 30;
+/// A thread's stack, and the part of the address space that the allocator reserves for it.
+const THREAD_BYTES: u64 = 72 << 20;
+/// Threads that pack weights while a model is loaded, and the one that reads the pipe.
+const PACKING_THREADS_MAX: u64 = 9;
 /// Bytes of keys and values, unless told otherwise.
 const KV_BYTES_MAX: u64 = 1 << 30;

@@ -4,8 +4,11 @@ use crate::home::Home;
 use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use troop_actors::contract::Time;
 use troop_actors::engine_process::Engines;
 use troop_actors::ids::Passport;
@@ -66,13 +69,16 @@ pub struct ChildEngines {
     blobs: PathBuf,
     threads: NonZero<usize>,
     kv_bytes: Option<u64>,
+    parent: Parent,
 }
 
 impl ChildEngines {
     /// Engines that find their models below `home`.
     pub fn new(home: &Home, threads: NonZero<usize>, kv_bytes: Option<u64>) -> io::Result<Self> {
         let program = std::env::current_exe()?;
+        let parent = Parent::start()?;
         Ok(ChildEngines {
+            parent,
             program,
             blobs: home.path("models/blobs"),
             threads,
@@ -81,7 +87,7 @@ impl ChildEngines {
     }
 }
 
-impl Engines for ChildEngines {
+impl ChildEngines {
     fn command(&self, model: Passport) -> io::Result<Command> {
         let file = self.blobs.join(format!("sha256-{model}"));
         if !file.exists() {
@@ -96,11 +102,55 @@ impl Engines for ChildEngines {
         }
         // A child knows nothing of its parent's surroundings: no keys, no homes, no proxies.
         command.env_clear();
-        for kept in ["TROOP_LOG", "TROOP_FAULT"] {
-            if let Some(value) = std::env::var_os(kept) {
-                command.env(kept, value);
-            }
+        if let Some(value) = std::env::var_os("TROOP_LOG") {
+            command.env("TROOP_LOG", value);
         }
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         Ok(command)
+    }
+}
+
+impl Engines for ChildEngines {
+    fn spawn(&self, model: Passport) -> io::Result<Child> {
+        self.parent.spawn(self.command(model)?)
+    }
+}
+
+/// The thread that all children are started from. A child asks to be killed with its parent, and its parent
+/// is to the system the thread that started it: one of a pool may end long before the node does.
+#[derive(Debug)]
+struct Parent(Sender<Birth>);
+
+/// A command, the runtime its pipes belong to, and where the child goes.
+type Birth = (Command, Handle, Sender<io::Result<Child>>);
+
+impl Parent {
+    /// Starts the thread; it ends when this is dropped.
+    fn start() -> io::Result<Parent> {
+        let (sender, births) = channel::<Birth>();
+        std::thread::Builder::new()
+            .name("troop-parent".to_owned())
+            .spawn(move || {
+                for (mut command, runtime, reply) in births {
+                    let _inside = runtime.enter();
+                    // Whoever asked may have gone; its child goes too.
+                    let _ = reply.send(command.spawn());
+                }
+            })?;
+        Ok(Parent(sender))
+    }
+
+    /// Starts a child. To be called inside a runtime.
+    fn spawn(&self, command: Command) -> io::Result<Child> {
+        let (reply, child) = channel();
+        let gone = || io::Error::other("the thread that starts engines has ended");
+        self.0
+            .send((command, Handle::current(), reply))
+            .map_err(|_| gone())?;
+        child.recv().map_err(|_| gone())?
     }
 }

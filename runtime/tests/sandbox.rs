@@ -42,10 +42,11 @@ fn a_sandboxed_process_computes_and_opens_nothing() {
         assert!(said.contains(&format!("{name}: denied")), "{name}: {said}");
     }
     assert!(said.contains("threads: 4950"), "{said}");
+    assert!(said.contains("memory: bounded"), "{said}");
 }
 
 fn inside() {
-    troop::engine_child::sandbox::enter().expect("this system has a sandbox");
+    troop::engine_child::sandbox::enter(MEMORY_BYTES).expect("this system has a sandbox");
     for (name, outcome) in attempts() {
         match outcome {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => println!("{name}: denied"),
@@ -58,6 +59,10 @@ fn inside() {
         .map(|thread| thread.join().expect("it computes"))
         .sum();
     println!("threads: {sum}");
+    let mut memory: Vec<u8> = Vec::new();
+    assert!(memory.try_reserve_exact(MEMORY_BYTES as usize / 2).is_ok());
+    assert!(memory.try_reserve_exact(MEMORY_BYTES as usize).is_err());
+    println!("memory: bounded");
 }
 
 fn attempts() -> Vec<(&'static str, io::Result<()>)> {
@@ -97,4 +102,6 @@ fn executable() -> io::Result<()> {
     Ok(())
 }
 
+/// What the process inside may map: 100 threads reserve some of it.
+const MEMORY_BYTES: u64 = 16 << 30;
 const INSIDE: &str = "TROOP_TEST_INSIDE_SANDBOX";

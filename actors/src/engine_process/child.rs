@@ -7,18 +7,18 @@ use crate::engine::pipe::{self, Kind};
 use crate::ids::Passport;
 use ractor::ActorRef;
 use std::io;
-use std::process::Stdio;
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 /// How engines are started: the leaf that knows programs and files.
 pub trait Engines: Send + Sync + 'static {
-    /// The command that serves `model`; an error if the model is not on this machine.
-    fn command(&self, model: Passport) -> io::Result<Command>;
+    /// Starts the process that serves `model`, with pipes for its three streams, to be killed when it is
+    /// dropped; an error if the model is not on this machine.
+    fn spawn(&self, model: Passport) -> io::Result<tokio::process::Child>;
 }
 
 /// A child in its one life. Dropping it ends it.
@@ -26,7 +26,7 @@ pub(super) struct Child {
     life: u64,
     pid: Option<u32>,
     frames: Sender<Vec<u8>>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Child {
@@ -37,13 +37,7 @@ impl Child {
         life: u64,
         keeper: &ActorRef<EngineProcessMessage>,
     ) -> io::Result<Child> {
-        let mut child = engines
-            .command(model)?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut child = engines.spawn(model)?;
         let missing = || io::Error::other("a pipe is missing");
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
@@ -52,14 +46,20 @@ impl Child {
         let pid = child.id();
         let ear = keeper.clone();
         let listening = async move {
-            let heard = listen(stdout, model, life, &ear).await;
-            let _ = child.start_kill();
-            let status = child.wait().await;
-            let reason = match (heard, status) {
-                (Err(error), _) => error.to_string(),
-                (Ok(()), Ok(status)) => status.to_string(),
-                (Ok(()), Err(error)) => error.to_string(),
+            let life_of_it = async {
+                let heard = listen(stdout, model, life, &ear).await;
+                let _ = child.start_kill();
+                let status = child.wait().await;
+                match (heard, status) {
+                    (Err(error), _) => error.to_string(),
+                    (Ok(()), Ok(status)) => status.to_string(),
+                    (Ok(()), Err(error)) => error.to_string(),
+                }
             };
+            let (mut reason, last_words) = tokio::join!(life_of_it, complain(stderr, model));
+            if !last_words.is_empty() {
+                reason = format!("{reason}; its last words: {last_words}");
+            }
             let exited = Input::Exited {
                 model,
                 life,
@@ -70,11 +70,7 @@ impl Child {
         // The tasks belong to this child, which ends them when it is dropped; `listening` holds the
         // process itself, which ends with it.
         #[allow(clippy::disallowed_methods)]
-        let tasks = [
-            tokio::spawn(listening),
-            tokio::spawn(speak(stdin, queue)),
-            tokio::spawn(complain(stderr, model)),
-        ];
+        let tasks = [tokio::spawn(listening), tokio::spawn(speak(stdin, queue))];
         Ok(Child {
             life,
             pid,
@@ -145,16 +141,24 @@ async fn speak(mut stdin: ChildStdin, mut queue: Receiver<Vec<u8>>) {
     }
 }
 
-async fn complain(stderr: ChildStderr, model: Passport) {
+/// Passes on what a child complains of, until it is gone; returns the beginning of its last line.
+async fn complain(stderr: ChildStderr, model: Passport) -> String {
     let mut lines = BufReader::new(stderr.take(STDERR_BYTES_MAX)).lines();
+    let mut last = String::new();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::warn!(?model, line, "an engine says");
+        if !line.trim().is_empty() {
+            last = line.chars().take(LAST_WORDS_MAX).collect();
+        }
     }
+    last
 }
 
 /// Frames on their way to a child, at most.
 const FRAMES_QUEUED_MAX: usize = 2048;
 /// Frames from a child that have not been heard, at most.
 const FRAMES_UNHEARD_MAX: usize = 1024;
+/// Characters of a child's last words that are kept as the reason of its end.
+const LAST_WORDS_MAX: usize = 200;
 /// Bytes of a child's complaints that are read in its life.
 const STDERR_BYTES_MAX: u64 = 1 << 20;

@@ -1,6 +1,6 @@
 //! Shuts every door an engine does not need: after [`enter`] a process can compute, start threads, and read
 //! and write the pipes it already has. It opens no file and no socket, starts no program, maps no memory
-//! that is executable, and signals nobody.
+//! that is executable, and signals nobody. Nor does it take more memory than it was given.
 //!
 //! What is not on the list fails with EPERM instead of ending the process: libc tries things it can do
 //! without (a file in /proc for a backtrace, a newer call before an older one), and an error is something
@@ -35,7 +35,7 @@ pub fn close_others() {}
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
-pub fn enter() -> Result<(), SandboxError> {
+pub fn enter(_memory_bytes: u64) -> Result<(), SandboxError> {
     Err(SandboxError::Unsupported)
 }
 
@@ -58,15 +58,18 @@ mod linux {
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     }
 
-    /// Shuts the doors for this thread and all that it will start. To be called before there are others.
-    pub fn enter() -> Result<(), SandboxError> {
+    /// Shuts the doors for this thread and all that it will start. To be called before there are others. The
+    /// process may map `memory_bytes` in all, what it has mapped already included.
+    pub fn enter(memory_bytes: u64) -> Result<(), SandboxError> {
         let refused = |error: io::Error| SandboxError::Refused(error.to_string());
-        // The node is this process's only purpose. No core dump, and no debugger, sees a prompt.
+        // The node is this process's only purpose; it is started from a thread that lasts as long as the
+        // node. No core dump, and no debugger, sees a prompt.
         control(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong).map_err(refused)?;
         control(libc::PR_SET_DUMPABLE, 0).map_err(refused)?;
         control(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(refused)?;
         limit(libc::RLIMIT_CORE, 0).map_err(refused)?;
         limit(libc::RLIMIT_NOFILE, DESCRIPTORS_MAX).map_err(refused)?;
+        limit(libc::RLIMIT_AS, memory_bytes).map_err(refused)?;
         for filter in filters()? {
             seccompiler::apply_filter(&filter).map_err(failed)?;
         }
