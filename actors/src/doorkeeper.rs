@@ -44,15 +44,7 @@ impl Doorkeeper {
 
     /// Something happened.
     #[ractor::message(Input(input))]
-    fn input(&self, myself: ActorRef<DoorkeeperMessage>, input: Input, state: &mut Seat<Door>) {
+    fn input(&self, input: Input, state: &mut Seat<Door>) {
         state.step(input);
-        state.arm(&myself, || DoorkeeperMessage::Wake);
-    }
-
-    /// The timer rang.
-    #[ractor::message(Wake)]
-    fn wake(&self, myself: ActorRef<DoorkeeperMessage>, state: &mut Seat<Door>) {
-        state.wake();
-        state.arm(&myself, || DoorkeeperMessage::Wake);
     }
 }

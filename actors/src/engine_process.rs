@@ -270,7 +270,7 @@ impl EngineProcess {
     /// How every engine is.
     #[ractor::message(Status(reply))]
     fn status(&self, reply: RpcReplyPort<Vec<EngineStatus>>, state: &mut EngineProcessState) {
-        let engines = state.seat.core().engines().iter();
+        let engines = state.seat.asked("Status").engines().iter();
         let status = engines.map(|(model, engine)| EngineStatus {
             model: *model,
             name: engine.name.clone(),

@@ -229,13 +229,13 @@ impl Keyring {
     /// All keys.
     #[ractor::rpc(List(reply))]
     fn list(&self, state: &mut KeyringState) -> Vec<KeyRecord> {
-        state.seat.core().list()
+        state.seat.asked("List").list()
     }
 
     /// Whose key has this hash.
     #[ractor::rpc(Who(hash, reply))]
     fn who(&self, hash: Digest, state: &mut KeyringState) -> Option<KeyRecord> {
-        state.seat.core().who(hash).cloned()
+        state.seat.asked("Who").who(hash).cloned()
     }
 }
 

@@ -325,7 +325,7 @@ impl Ledger {
     fn account(&self, member: MemberId, state: &mut LedgerState) -> Account {
         state
             .seat
-            .core()
+            .asked("Account")
             .accounts()
             .members()
             .get(&member)
@@ -336,13 +336,13 @@ impl Ledger {
     /// Every account.
     #[ractor::rpc(Accounts(reply))]
     fn accounts(&self, state: &mut LedgerState) -> BTreeMap<MemberId, Account> {
-        state.seat.core().accounts().members().clone()
+        state.seat.asked("Accounts").accounts().members().clone()
     }
 
     /// How many holds are open.
     #[ractor::rpc(OpenHolds(reply))]
     fn open_holds(&self, state: &mut LedgerState) -> u64 {
-        state.seat.core().accounts().open().len() as u64
+        state.seat.asked("OpenHolds").accounts().open().len() as u64
     }
 
     /// The last entries on the disk. On a thread of its own, as everything that reads the disk.
@@ -365,7 +365,7 @@ impl Ledger {
         reply: RpcReplyPort<Result<Verdict, StoreError>>,
         state: &mut LedgerState,
     ) -> Result<(), ActorProcessingErr> {
-        let book = state.seat.core();
+        let book = state.seat.asked("Verify");
         let still = book.durable() == book.head();
         let claim = Claim {
             durable: book.durable(),

@@ -18,6 +18,7 @@ pub mod contract;
 pub mod generate;
 pub mod ids;
 pub mod names;
+pub mod planted;
 pub mod ports;
 pub mod price;
 pub mod receipt;

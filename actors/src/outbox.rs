@@ -156,7 +156,7 @@ impl Outbox {
     /// How many parcels are not acknowledged.
     #[ractor::rpc(Pending(reply))]
     fn pending(&self, state: &mut OutboxState) -> u64 {
-        state.seat.core().pending() as u64
+        state.seat.asked("Pending").pending() as u64
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ids::{NodeId, Passport, RequestId};
 use crate::keyring::protocol::KeyError;
 use crate::ledger::Batch;
 use crate::outbox::protocol::{Parcel, ParcelId};
-use crate::session::protocol::Delivery;
+use crate::session::protocol::{Delivery, Input as Session};
 use crate::{
     doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session, ticket_issuer,
 };
@@ -159,6 +159,10 @@ fn letter<P>(to: NodeId, message: Message) -> Out<P> {
     Out::Letter { to, message }
 }
 
+fn to_session<P>(client: NodeId, request: RequestId, input: Session) -> Out<P> {
+    letter(client, Message::Session(request, input))
+}
+
 impl Routed for session::protocol::Effect {
     type Port = SessionPort;
 
@@ -230,22 +234,13 @@ impl Routed for scheduler::protocol::Effect {
                 client,
                 request,
                 ahead,
-            } => letter(
-                client,
-                Message::Session(request, session::protocol::Input::Queued { ahead }),
-            ),
+            } => to_session(client, request, Session::Queued { ahead }),
             Effect::Refuse {
                 client,
                 request,
                 number,
                 refusal,
-            } => letter(
-                client,
-                Message::Session(
-                    request,
-                    session::protocol::Input::Refused { number, refusal },
-                ),
-            ),
+            } => to_session(client, request, Session::Refused { number, refusal }),
         }
     }
 }
@@ -306,10 +301,7 @@ impl Routed for ticket_issuer::protocol::Effect {
                 client,
                 request,
                 grant,
-            } => letter(
-                client,
-                Message::Session(request, session::protocol::Input::Granted(grant)),
-            ),
+            } => to_session(client, request, Session::Granted(grant)),
         }
     }
 }
@@ -329,13 +321,7 @@ impl Routed for doorkeeper::protocol::Effect {
                 request,
                 attempt,
                 reason,
-            } => letter(
-                peer,
-                Message::Session(
-                    request,
-                    session::protocol::Input::Turned { attempt, reason },
-                ),
-            ),
+            } => to_session(peer, request, Session::Turned { attempt, reason }),
         }
     }
 }
@@ -345,7 +331,6 @@ impl Routed for engine_process::protocol::Effect {
 
     fn route(self, wiring: &Wiring) -> Out<EnginePort> {
         use engine_process::protocol::Effect;
-        use session::protocol::Input;
         match self {
             Effect::Spawn { model, life } => Out::Port(EnginePort::Spawn { model, life }),
             Effect::Kill { model, life } => Out::Port(EnginePort::Kill { model, life }),
@@ -357,41 +342,33 @@ impl Routed for engine_process::protocol::Effect {
                 request,
                 attempt,
                 event,
-            } => letter(
-                client,
-                Message::Session(request, Input::Event { attempt, event }),
-            ),
+            } => to_session(client, request, Session::Event { attempt, event }),
             Effect::Closed {
                 client,
                 request,
                 attempt,
                 half,
                 failure,
-            } => letter(
+            } => to_session(
                 client,
-                Message::Session(
-                    request,
-                    Input::Closed {
-                        attempt,
-                        half,
-                        failure,
-                    },
-                ),
+                request,
+                Session::Closed {
+                    attempt,
+                    half,
+                    failure,
+                },
             ),
             Effect::Lost {
                 client,
                 request,
                 attempt,
-            } => letter(client, Message::Session(request, Input::Lost { attempt })),
+            } => to_session(client, request, Session::Lost { attempt }),
             Effect::Turn {
                 client,
                 request,
                 attempt,
                 reason,
-            } => letter(
-                client,
-                Message::Session(request, Input::Turned { attempt, reason }),
-            ),
+            } => to_session(client, request, Session::Turned { attempt, reason }),
             Effect::Report(report) => letter(
                 wiring.coordinator,
                 Message::Scheduler(scheduler::protocol::Input::Report(report)),
@@ -415,13 +392,9 @@ impl Routed for outbox::protocol::Effect {
                 keep,
                 forget,
             }),
-            Effect::Posted { request, parcel } => letter(
-                wiring.me,
-                Message::Session(
-                    request,
-                    session::protocol::Input::Posted { attempt: parcel },
-                ),
-            ),
+            Effect::Posted { request, parcel } => {
+                to_session(wiring.me, request, Session::Posted { attempt: parcel })
+            }
             Effect::Deliver(parcel) => {
                 let Parcel { id, to, receipt } = *parcel;
                 letter(

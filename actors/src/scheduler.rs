@@ -148,19 +148,19 @@ impl Scheduler {
     /// Says which models there are.
     #[ractor::rpc(Catalog)]
     fn catalog(&self, state: &Seat<Queue>) -> Vec<(NodeId, ModelReport)> {
-        state.core().catalog()
+        state.asked("Catalog").catalog()
     }
 
     /// Says its numbers.
     #[ractor::rpc(Stats)]
     fn stats(&self, state: &Seat<Queue>) -> Stats {
-        state.core().stats()
+        state.asked("Stats").stats()
     }
 
     /// Says why a request is where it is.
     #[ractor::rpc(Explain(request, reply))]
     fn explain(&self, request: RequestId, state: &Seat<Queue>) -> Vec<Decision> {
-        state.core().explain(request)
+        state.asked("Explain").explain(request)
     }
 }
 

@@ -8,7 +8,9 @@ use crate::contract::{Core, Time};
 use crate::ids::{NodeId, RequestId};
 use crate::ports::{Clock, Entropy, Transport};
 use crate::routing::{Message, Out, Routed, Wiring};
-use crate::{doorkeeper, engine_process, ledger, outbox, scheduler, session, ticket_issuer};
+use crate::{
+    doorkeeper, engine_process, ledger, outbox, planted, scheduler, session, ticket_issuer,
+};
 use ractor::{ActorRef, MessagingErr};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -164,6 +166,12 @@ where
         &self.core
     }
 
+    /// The same, for the message `message`, which only asks.
+    pub fn asked(&self, message: &str) -> &C {
+        planted::meet(self.name, message);
+        &self.core
+    }
+
     /// The node around it.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
@@ -180,7 +188,7 @@ where
 
     /// The timer rang. Early rings are harmless.
     pub fn wake(&mut self) -> Vec<<C::Effect as Routed>::Port> {
-        planted::trip(self.name, &planted::Wake);
+        planted::meet(self.name, "Wake");
         self.armed = None;
         let now = self.node.clock.now();
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
@@ -215,57 +223,5 @@ where
         self.armed = Some(deadline);
         let wait = deadline.since_ms(self.node.clock.now()).max(1);
         myself.send_after(Duration::from_millis(wait), wake);
-    }
-}
-
-/// Faults planted by tests of supervision, in debug builds only: `TROOP_FAULT=ledger:Hold:2` makes the
-/// ledger panic at the second `Hold` it gets, once in the life of the process; `Wake` is the timer. Several
-/// are separated by commas.
-mod planted {
-    /// What a timer's ring is called.
-    #[derive(Debug)]
-    pub(super) struct Wake;
-
-    #[cfg(not(debug_assertions))]
-    pub(super) fn trip(_actor: &str, _input: &impl std::fmt::Debug) {}
-
-    #[cfg(debug_assertions)]
-    struct Fault {
-        actor: String,
-        input: String,
-        at: u64,
-        seen: std::sync::atomic::AtomicU64,
-    }
-
-    #[cfg(debug_assertions)]
-    fn parse(text: &str) -> Option<Fault> {
-        let mut parts = text.split(':').map(str::to_owned);
-        Some(Fault {
-            actor: parts.next()?,
-            input: parts.next()?,
-            at: parts.next()?.parse().ok()?,
-            seen: Default::default(),
-        })
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) fn trip(actor: &str, input: &impl std::fmt::Debug) {
-        use std::sync::LazyLock;
-        use std::sync::atomic::Ordering;
-        static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
-            let faults = std::env::var("TROOP_FAULT").unwrap_or_default();
-            faults.split(',').filter_map(parse).collect()
-        });
-        for fault in FAULTS.iter().filter(|fault| fault.actor == actor) {
-            let printed = format!("{input:?}");
-            let variant = printed
-                .split(|c: char| !c.is_alphanumeric())
-                .next()
-                .unwrap_or_default();
-            if variant == fault.input && fault.seen.fetch_add(1, Ordering::Relaxed) + 1 == fault.at
-            {
-                panic!("a fault was planted at {actor}:{variant}:{}", fault.at);
-            }
-        }
     }
 }

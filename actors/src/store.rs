@@ -4,6 +4,7 @@
 //! acknowledged must survive. A failed commit is indeterminate: whoever gets the error stops writing, dies,
 //! and reopens what the disk really holds. Commits are batches made by a core, so fsyncs are shared.
 
+use crate::planted;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, Durability, StorageBackend, WriteTransaction};
 use std::fs::OpenOptions;
@@ -138,12 +139,16 @@ impl<W: Send + 'static> Writer<W> {
         done: impl Fn(Result<u64, StoreError>) + Send + 'static,
     ) -> Result<Writer<W>, StoreError> {
         let (queue, writes) = sync_channel::<W>(QUEUE_MAX);
+        let name = format!("{name}-store");
         std::thread::Builder::new()
-            .name(format!("{name}-store"))
+            .name(name.clone())
             .spawn(move || {
                 for next in writes {
                     // A panic is an error too: whoever waits for this write is always told.
-                    let result = guarded(|| write(next));
+                    let result = guarded(|| {
+                        planted::meet(&name, "Write");
+                        write(next)
+                    });
                     let failed = result.is_err();
                     done(result);
                     if failed {

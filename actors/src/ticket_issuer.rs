@@ -46,15 +46,7 @@ impl TicketIssuer {
 
     /// Something happened.
     #[ractor::message(Input(input))]
-    fn input(&self, myself: ActorRef<TicketIssuerMessage>, input: Input, state: &mut Seat<Seal>) {
+    fn input(&self, input: Input, state: &mut Seat<Seal>) {
         state.step(input);
-        state.arm(&myself, || TicketIssuerMessage::Wake);
-    }
-
-    /// The timer rang.
-    #[ractor::message(Wake)]
-    fn wake(&self, myself: ActorRef<TicketIssuerMessage>, state: &mut Seat<Seal>) {
-        state.wake();
-        state.arm(&myself, || TicketIssuerMessage::Wake);
     }
 }

@@ -14,13 +14,14 @@ use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
 use shared::{Phase, Shared};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use troop_actors::ids::{MemberId, NodeId};
 use troop_actors::ports::{Clock, Entropy};
+use troop_actors::{names, planted};
 
 /// All a gateway needs from outside.
 #[derive(Clone)]
@@ -37,6 +38,9 @@ pub struct GatewayArgs {
     pub backend: Arc<dyn Backend>,
     /// TCP addresses to listen on. One that is not of the loopback asks for a key.
     pub listen: Vec<SocketAddr>,
+    /// The addresses that the first gateway got, ports chosen by the system among them: its successors listen
+    /// there too.
+    pub bound: Arc<OnceLock<Vec<SocketAddr>>>,
     /// Names of this machine that a Host header may bear besides `localhost` and addresses.
     pub hosts: Vec<String>,
     /// Where the owner's unix socket is to be.
@@ -60,6 +64,14 @@ impl GatewayHandle {
     /// The TCP addresses it listens on.
     pub async fn addresses(&self) -> Result<Vec<SocketAddr>, Silent> {
         call_t!(self.0, GatewayMessage::Addresses, CALL_MS_MAX).map_err(|_| Silent)
+    }
+
+    /// Takes no new requests from now on.
+    pub async fn refuse(&self) -> Result<(), Silent> {
+        let drain = GatewayMessage::Drain;
+        call_t!(self.0, drain, CALL_MS_MAX)
+            .map(drop)
+            .map_err(|_| Silent)
     }
 
     /// Takes no new requests, lets the open ones go on for `grace`, then ends them with an error. Returns
@@ -103,7 +115,7 @@ impl Gateway {
     ) -> Result<Running, ActorProcessingErr> {
         let mut bound = Vec::new();
         let mut listening = Vec::new();
-        for &address in &args.listen {
+        for &address in args.bound.get().unwrap_or(&args.listen) {
             let listener = listener::bind(address)
                 .await
                 .map_err(|error| format!("cannot listen on {address}: {error}"))?;
@@ -118,6 +130,7 @@ impl Gateway {
                 .map_err(|error| format!("cannot listen on {}: {error}", path.display()))?;
             bound.push(listener);
         }
+        let _ = args.bound.set(listening.clone());
         let socket = args.socket.clone();
         let shared = Shared::new(args, myself.get_cell(), listening);
         let mut listeners = JoinSet::new();
@@ -151,12 +164,14 @@ impl Gateway {
     /// Where it listens.
     #[ractor::rpc(Addresses(reply))]
     fn addresses(&self, state: &mut Running) -> Vec<SocketAddr> {
+        planted::meet(names::GATEWAY, "Addresses");
         state.shared.listening.clone()
     }
 
     /// It is to take no new requests; the answer counts those that are open.
     #[ractor::rpc(Drain(reply))]
     fn drain(&self, state: &mut Running) -> watch::Receiver<usize> {
+        planted::meet(names::GATEWAY, "Drain");
         state.shared.phase.send_if_modified(|phase| {
             let first = *phase == Phase::Open;
             if first {
@@ -170,12 +185,14 @@ impl Gateway {
     /// Requests that are still open are to end with an error.
     #[ractor::message(End)]
     fn end(&self, state: &mut Running) {
+        planted::meet(names::GATEWAY, "End");
         state.shared.phase.send_replace(Phase::Ending);
     }
 
     /// A listener is gone, which only a fault can do.
     #[ractor::message(Deaf)]
     fn deaf(&self) -> Result<(), ActorProcessingErr> {
+        planted::meet(names::GATEWAY, "Deaf");
         Err("a listener ended".into())
     }
 

@@ -219,6 +219,7 @@ pub(crate) fn args(node: &Arc<Scripted>, limits: Limits) -> GatewayArgs {
         clock: Arc::new(Noon),
         entropy: Arc::new(Counting(AtomicU64::new(0))),
         backend: node.clone(),
+        bound: Arc::default(),
         listen: Vec::new(),
         hosts: vec!["box.example".to_owned()],
         socket: None,

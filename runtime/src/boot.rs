@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use troop_actors::engine_process::Served;
+use troop_actors::engine_process::{EngineProcessHandle, Served};
 use troop_actors::ids::{MemberId, digest};
 use troop_actors::ledger::LedgerHandle;
+use troop_actors::ledger::protocol::GrantError;
 use troop_actors::model_store::{Manifest, Store};
 use troop_actors::ports::{Alone, Clock};
 use troop_actors::price::CREDIT;
@@ -121,6 +122,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
                 options.roles.worker,
             )),
             listen: options.listen,
+            bound: Arc::default(),
             hosts: Vec::new(),
             socket: Some(home.socket()),
             limits: Limits::default(),
@@ -146,32 +148,37 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
     if options.roles.coordinator {
         running.open_books().await?;
     }
-    if let Some(gateway) = running.gateway() {
-        running.addresses = gateway
-            .addresses()
-            .await
-            .map_err(|error| start_error(&error))?;
-    }
+    running.addresses = patiently(async || running.gateway().addresses().await)
+        .await
+        .map_err(|error| start_error(&error))?;
     Ok(running)
 }
 
 impl Running {
-    fn gateway(&self) -> Option<GatewayHandle> {
+    /// The present gateway; its supervisor may be starting its successor.
+    fn gateway(&self) -> GatewayHandle {
         let now = self
             .gateway_now
             .lock()
             .unwrap_or_else(|dead| dead.into_inner());
-        now.clone().map(GatewayHandle)
+        GatewayHandle(now.clone().expect("every node is started with a gateway"))
     }
 
     /// The owner's first credits: one grant in the life of these books.
     async fn open_books(&self) -> Result<(), BootError> {
         let mut id = [0; 16];
         id.copy_from_slice(&digest("troop/grant/opening/v1", &[&self.owner.0]).0[..16]);
-        let granted = LedgerHandle::new(self.node.clone())
-            .grant(id, self.owner, "owner", OPENING)
-            .await
-            .map_err(|error| BootError::Start(error.to_string()))?;
+        let ledger = LedgerHandle::new(self.node.clone());
+        // The same id twice is one grant, so whatever came of a try that was cut short, another does no harm.
+        let granted =
+            patiently(
+                async || match ledger.grant(id, self.owner, "owner", OPENING).await {
+                    Ok(Err(GrantError::Unwritten)) => Err(GrantError::Unwritten.to_string()),
+                    Ok(answer) => Ok(answer),
+                    Err(away) => Err(away.to_string()),
+                },
+            );
+        let granted = granted.await.map_err(BootError::Start)?;
         granted.map_err(|error| BootError::Start(error.to_string()))
     }
 
@@ -183,15 +190,29 @@ impl Running {
     /// Lets open requests finish for `grace`, ends the others, then stops every actor in reverse order.
     /// Returns how many requests had to be ended.
     pub async fn stop(self, grace: Duration) -> usize {
-        let left = match self.gateway() {
-            Some(gateway) => gateway.drain(grace).await.unwrap_or(0),
-            None => 0,
-        };
+        // The door first: whoever comes after it hears that the node stops, and not that it serves nothing.
+        let _ = patiently(async || self.gateway().refuse().await).await;
+        let _ = EngineProcessHandle::new(self.node.clone()).drain(grace);
+        let left = self.gateway().drain(grace).await.unwrap_or(0);
         let _ = ractor::call_t!(self.supervisor, SupervisorMessage::Stop, STOP_MS_MAX);
         left
     }
 }
 
+/// Asks an actor until it answers: one that has fallen a moment ago is being started again.
+async fn patiently<T, E>(mut ask: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
+    for _ in 1..ASKS_MAX {
+        if let Ok(answer) = ask().await {
+            return Ok(answer);
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    ask().await
+}
+
+/// How often somebody who does not answer is asked, and what lies between: longer than a supervisor tries.
+const ASKS_MAX: u32 = 60;
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// What a new node's owner begins with.
 const OPENING: u64 = 1_000 * CREDIT;
 /// How long all actors together may take to stop.

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use troop_actors::planted;
 use troop_actors::ports::Clock;
 
 /// How a child is started under its supervisor: again and again, so it takes no argument by value.
@@ -48,7 +49,6 @@ pub struct SupervisorState {
     alive: Vec<Option<ActorCell>>,
     clock: Arc<dyn Clock>,
     intensity: Intensity,
-    restarts: u64,
     stopping: bool,
 }
 
@@ -83,7 +83,6 @@ impl SupervisorState {
                 tracing::error!(child = name, reason, "fell too often; giving up");
                 return Err(format!("{name} fell too often: {reason}").into());
             }
-            self.restarts += 1;
             tracing::warn!(child = name, reason, "fell; starting it again");
             match self.start(index, myself).await {
                 Ok(()) => return Ok(()),
@@ -123,7 +122,6 @@ impl Supervisor {
             alive,
             clock: args.clock,
             intensity: Intensity::default(),
-            restarts: 0,
             stopping: false,
         };
         for index in 0..state.children.len() {
@@ -144,15 +142,10 @@ impl Supervisor {
         reply: RpcReplyPort<()>,
         state: &mut SupervisorState,
     ) {
+        planted::meet("supervisor", "Stop");
         state.stop_all().await;
         let _ = reply.send(());
         myself.stop(None);
-    }
-
-    /// How often a child was started again.
-    #[ractor::rpc(Restarts(reply))]
-    fn restarts(&self, state: &mut SupervisorState) -> u64 {
-        state.restarts
     }
 
     async fn handle_supervisor_evt(

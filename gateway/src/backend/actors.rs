@@ -13,6 +13,7 @@ use troop_actors::ids::{MemberId, NodeKey, Passport, digest};
 use troop_actors::keyring::{KeyError, KeyringHandle};
 use troop_actors::ledger::{Account, LedgerHandle};
 use troop_actors::model_store::{Store, StoreError};
+use troop_actors::outbox::OutboxHandle;
 use troop_actors::price::CREDIT;
 use troop_actors::scheduler::SchedulerHandle;
 use troop_actors::session::protocol::Order;
@@ -201,6 +202,8 @@ impl Backend for Actors {
                 checks.push(answers("keyring", self.keyring().list().await.is_ok()));
                 checks.push(answers("scheduler", self.scheduler().stats().await.is_ok()));
             }
+            let outbox = OutboxHandle::new(self.node.clone());
+            checks.push(answers("outbox", outbox.pending().await.is_some()));
             if self.worker {
                 checks.push(self.check_engines().await);
             }

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
+use troop_actors::planted;
 
 /// A way in, bound and ready.
 pub(crate) enum Listener {
@@ -94,6 +95,7 @@ pub(crate) async fn bind_control(path: &Path) -> io::Result<Listener> {
 pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
     let mut places = Places::default();
     loop {
+        planted::meet("gateway-listener", "Accept");
         let accepted = tokio::select! {
             accepted = next(&listener) => accepted,
             Some(_) = places.tasks.join_next() => {

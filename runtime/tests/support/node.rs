@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,6 +53,19 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Asks the node over the owner's socket; returns the status.
+    pub(crate) fn post(&self, path: &str, body: &str) -> std::io::Result<u16> {
+        let mut socket = UnixStream::connect(self.0.join("ctl.sock"))?;
+        socket.set_read_timeout(Some(READ_TIME_MAX))?;
+        socket.write_all(Request::new("POST", path, body, None).0.as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok());
+        status.ok_or_else(|| std::io::Error::other("no status line"))
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
@@ -85,15 +99,8 @@ impl Node {
             .open(folder.0.join("log"))
             .expect("a log");
         let process = troop(&folder.0)
-            .args([
-                "node",
-                "--role",
-                "both",
-                "--listen",
-                "127.0.0.1:0",
-                "--grace",
-                "10",
-            ])
+            .args(["node", "--role", "both", "--listen", "127.0.0.1:0"])
+            .env("TROOP_GRACE", "10")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -173,6 +180,8 @@ pub(crate) fn chat(address: &str, key: Option<&str>, options: Value) -> std::io:
         .whole()
 }
 
+/// How long an answer is waited for.
+const READ_TIME_MAX: Duration = Duration::from_secs(180);
 const CHAT: &str = "/v1/chat/completions";
 
 fn chat_body(mut options: Value) -> String {
@@ -199,7 +208,7 @@ impl Request {
 
     fn send(&self, address: &str) -> std::io::Result<Stream> {
         let mut socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(180)))?;
+        socket.set_read_timeout(Some(READ_TIME_MAX))?;
         socket.write_all(self.0.as_bytes())?;
         let mut from = BufReader::new(socket);
         let mut line = String::new();
