@@ -18,7 +18,7 @@
 //! Bounded here: bytes of the template, words in a tag, branches, steps, recursion, and bytes of output. Not
 //! bounded here, because the interpreter has no hook where a string or a list is made: the memory of a template
 //! that doubles a string or a list at every step, by any of a dozen operators, filters and methods; the time to
-//! compare or write lists doubled so; and, in a conversation of some hundred messages, the depth of lists put
+//! compare lists doubled so; and, in a conversation of some hundred messages, the depth of lists put
 //! into one another. The bound of these is that of the process that renders, which is an engine's child: it
 //! ends where its sandbox's limit on memory is reached, or is ended when it has been silent too long.
 //! `tests/template_memory.rs` shows the first.
@@ -305,8 +305,8 @@ impl Template {
         let mut per_message = 0;
         for first in roles {
             for second in roles {
+                let shorter = bytes(&[first, second])?;
                 for third in roles {
-                    let shorter = bytes(&[first, second])?;
                     if let (Some(two), Some(three)) = (shorter, bytes(&[first, second, third])?) {
                         per_message = per_message.max(three.saturating_sub(two));
                     }
