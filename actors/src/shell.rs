@@ -15,6 +15,7 @@ use ractor::{ActorRef, MessagingErr};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// What all actors of one node share.
 pub struct Node {
@@ -142,7 +143,7 @@ pub struct Seat<C: Core> {
     core: C,
     node: Arc<Node>,
     effects: Vec<C::Effect>,
-    armed: Option<Time>,
+    armed: Option<(Time, AbortHandle)>,
     name: &'static str,
 }
 
@@ -186,10 +187,11 @@ where
         self.carry()
     }
 
-    /// The timer rang. Early rings are harmless.
+    /// The timer rang. Early rings are harmless, and so is one that was under way when its timer was replaced:
+    /// [`Seat::arm`] sets a new one.
     pub fn wake(&mut self) -> Vec<<C::Effect as Routed>::Port> {
         planted::meet(self.name, "Wake");
-        self.armed = None;
+        self.disarm();
         let now = self.node.clock.now();
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.core.wake(now, &mut self.effects);
@@ -212,16 +214,35 @@ where
     }
 
     /// Arms the timer for the core's deadline: `wake` is sent to `myself` when it has passed. To be called
-    /// at the end of every message. A timer that is no longer wanted rings early and does nothing.
+    /// at the end of every message. There is one timer at a time: an earlier deadline replaces it, a later one
+    /// waits until it has rung.
     pub fn arm<M: ractor::Message>(&mut self, myself: &ActorRef<M>, wake: fn() -> M) {
         let Some(deadline) = self.core.deadline() else {
             return;
         };
-        if self.armed.is_some_and(|armed| armed <= deadline) {
+        if self.armed.as_ref().is_some_and(|(at, _)| *at <= deadline) {
             return;
         }
-        self.armed = Some(deadline);
+        self.disarm();
         let wait = deadline.since_ms(self.node.clock.now()).max(1);
-        myself.send_after(Duration::from_millis(wait), wake);
+        let timer = myself.send_after(Duration::from_millis(wait), wake);
+        self.armed = Some((deadline, timer.abort_handle()));
     }
 }
+
+impl<C: Core> Seat<C> {
+    fn disarm(&mut self) {
+        if let Some((_, timer)) = self.armed.take() {
+            timer.abort();
+        }
+    }
+}
+
+impl<C: Core> Drop for Seat<C> {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+#[cfg(test)]
+mod tests;
