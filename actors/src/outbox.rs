@@ -10,6 +10,7 @@ mod tray;
 pub use store::OutboxStore;
 pub use tray::Tray;
 
+use crate::ledger::protocol::Outcome;
 use crate::names;
 use crate::routing::OutboxPort;
 use crate::shell::{Node, Seat};
@@ -133,6 +134,13 @@ impl Outbox {
         state: &mut OutboxState,
     ) -> Result<(), ActorProcessingErr> {
         let failed = matches!(input, Input::PersistFailed { .. });
+        if let Input::Answered {
+            parcel,
+            outcome: Outcome::Rejected { reason },
+        } = &input
+        {
+            tracing::warn!(%parcel, reason, "the ledger will not pay a receipt");
+        }
         let ports = state.seat.step(input);
         state.perform(ports, &myself)?;
         if failed {

@@ -70,6 +70,9 @@ pub enum Resolution {
     Refused(Micros),
 }
 
+/// Milliseconds after its expiry for which a hold may still be paid: a day.
+pub const LATE_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// The state of the books.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
@@ -78,6 +81,9 @@ pub struct Accounts {
     open: BTreeMap<HoldId, Hold>,
     resolved: BTreeMap<HoldId, Resolution>,
     expiries: BTreeSet<(Time, HoldId)>,
+    /// Expired holds, for as long as a receipt for them may still come; and the same by their expiry.
+    lapsed: BTreeMap<HoldId, Hold>,
+    lapses: BTreeSet<(Time, HoldId)>,
     supply: Micros,
 }
 
@@ -90,6 +96,11 @@ impl Accounts {
     /// Every hold that is not resolved.
     pub fn open(&self) -> &BTreeMap<HoldId, Hold> {
         &self.open
+    }
+
+    /// Holds that expired within [`LATE_MS`] and were not paid since.
+    pub fn lapsed(&self) -> &BTreeMap<HoldId, Hold> {
+        &self.lapsed
     }
 
     /// How a hold ended, if it did.
@@ -119,7 +130,8 @@ impl Accounts {
 
     /// A hash of everything: two books with the same digest answer everything alike.
     pub fn digest(&self) -> Digest {
-        let all = (&self.members, &self.grants, &self.open, &self.resolved);
+        let ended = (&self.resolved, &self.lapsed);
+        let all = (&self.members, &self.grants, &self.open, ended);
         digest("troop/accounts/v1", &[&wire::encode(1, &all)])
     }
 
@@ -231,22 +243,30 @@ impl Accounts {
                 if *amount > old.amount {
                     return Err("L06: more is posted than was held");
                 }
-                if old.payer == old.payee && *amount > 0 {
-                    return Err("work for one's own member moves nothing");
-                }
-                // What an account ever earned and spent is not bounded by the supply (L27).
-                let wraps = "L27: more has moved than an account can count";
-                let ever = |member| {
-                    self.members
-                        .get(member)
-                        .map_or((0, 0), |a| (a.spent, a.earned))
-                };
-                let spent = ever(&old.payer).0.checked_add(*amount);
-                let earned = ever(&old.payee).1.checked_add(*amount);
-                let (spent, earned) = (spent.ok_or(wraps)?, earned.ok_or(wraps)?);
+                self.pay(&old, *amount)?;
                 self.close(*hold, &old, Resolution::Posted(*amount, *receipt));
-                self.account(old.payer).spent = spent;
-                self.account(old.payee).earned = earned;
+            }
+            Fact::Late {
+                hold,
+                amount,
+                receipt,
+            } => {
+                let old = self
+                    .lapsed
+                    .get(hold)
+                    .cloned()
+                    .ok_or("L34: a hold that is paid late did not expire within a day")?;
+                if *amount > old.amount {
+                    return Err("L06: more is paid late than was held");
+                }
+                if *amount > self.available(old.payer) {
+                    return Err("L04: more is paid late than is available");
+                }
+                self.pay(&old, *amount)?;
+                self.lapsed.remove(hold);
+                self.lapses.remove(&(old.expires, *hold));
+                let paid = Resolution::Posted(*amount, *receipt);
+                self.resolved.insert(*hold, paid);
             }
             Fact::Expire { hold } => {
                 let old = self
@@ -255,6 +275,7 @@ impl Accounts {
                     .cloned()
                     .ok_or("L05: an expired hold is not open")?;
                 self.close(*hold, &old, Resolution::Expired);
+                self.lapse(*hold, old);
             }
         }
         Ok(())
@@ -282,6 +303,38 @@ impl Accounts {
 
     fn give_back(&mut self, hold: &Hold) {
         self.account(hold.payer).held -= hold.amount;
+    }
+
+    /// Moves `amount` from the payer of a hold to its payee, or says which rule that would break.
+    fn pay(&mut self, hold: &Hold, amount: Micros) -> Result<(), &'static str> {
+        if hold.payer == hold.payee && amount > 0 {
+            return Err("work for one's own member moves nothing");
+        }
+        // What an account ever earned and spent is not bounded by the supply (L27).
+        let wraps = "L27: more has moved than an account can count";
+        let ever = |member| {
+            self.members
+                .get(member)
+                .map_or((0, 0), |a| (a.spent, a.earned))
+        };
+        let spent = ever(&hold.payer).0.checked_add(amount).ok_or(wraps)?;
+        let earned = ever(&hold.payee).1.checked_add(amount).ok_or(wraps)?;
+        self.account(hold.payer).spent = spent;
+        self.account(hold.payee).earned = earned;
+        Ok(())
+    }
+
+    /// Keeps an expired hold for late receipts, and forgets those for which none may come any more.
+    fn lapse(&mut self, id: HoldId, hold: Hold) {
+        let now = hold.expires;
+        self.lapses.insert((now, id));
+        self.lapsed.insert(id, hold);
+        while let Some(&(at, id)) = self.lapses.first()
+            && now.since_ms(at) > LATE_MS
+        {
+            self.lapses.pop_first();
+            self.lapsed.remove(&id);
+        }
     }
 
     fn close(&mut self, id: HoldId, hold: &Hold, resolution: Resolution) {
@@ -325,6 +378,12 @@ impl Accounts {
             .keys()
             .find(|hold| self.resolved.contains_key(hold));
         assert_eq!(both, None, "L05: a hold is open and resolved");
+        assert_eq!(self.lapsed.len(), self.lapses.len());
+        let expired = |hold| self.resolved.get(hold) == Some(&Resolution::Expired);
+        assert!(
+            self.lapsed.keys().all(expired),
+            "L34: only what expired and was not paid may be paid late"
+        );
     }
 }
 

@@ -7,8 +7,7 @@
 //!
 //! One batch is in flight at a time; what comes meanwhile makes the next one, so many requests share one fsync.
 //! An order that was carried out before is answered as before, and changes nothing (L07). What waits is bounded:
-//! beyond it a hold is refused and a receipt is left to come again. A receipt that comes after its hold has
-//! expired is refused; paying it late belongs to the full ledger.
+//! beyond it a hold is refused and a receipt is left to come again.
 
 use super::accounts::Accounts;
 use super::entry::{Batch, Entry, Fact};

@@ -94,6 +94,16 @@ pub enum Fact {
         /// The receipt's digest.
         receipt: Digest,
     },
+    /// A receipt came after its hold had expired, within a day: `amount` goes from what the payer has left to
+    /// the payee (L34).
+    Late {
+        /// The hold.
+        hold: HoldId,
+        /// What was paid.
+        amount: Micros,
+        /// The receipt's digest.
+        receipt: Digest,
+    },
     /// A hold's time is over: all of it goes back to the payer.
     Expire {
         /// The hold.

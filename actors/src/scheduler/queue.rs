@@ -57,8 +57,6 @@ enum Stage {
         place: Box<Place>,
         since: Time,
         again: Time,
-        /// The session left meanwhile: it still gets its ticket, to release the hold.
-        left: bool,
     },
     /// The session has its ticket.
     Granted {
@@ -279,7 +277,6 @@ impl Queue {
             place: Box::new(place),
             since: now,
             again: now.plus_ms(HOLD_AGAIN_MS),
-            left: false,
         };
         self.decisions.keep(now, &admit, Ok(worker), candidates);
     }
@@ -291,7 +288,7 @@ impl Queue {
         };
         match &mut entry.stage {
             // The hold is on its way: the session gets its ticket after all, and releases it by that.
-            Stage::Holding { left, .. } => return *left = true,
+            Stage::Holding { .. } => return,
             // The session may be waiting to hear that no ticket will come.
             Stage::Waiting { .. } => out.push(Effect::Refuse {
                 client: entry.admit.client,

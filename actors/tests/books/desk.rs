@@ -58,13 +58,18 @@ pub(crate) fn order(n: u32, payer: u8, by: u8, tokens: (u64, u64)) -> HoldOrder 
     }
 }
 
-/// A receipt by worker `by`, signed by both.
+/// A receipt by worker `by` for the first attempt, signed by both.
 pub(crate) fn receipt(n: u32, by: u8, tokens: (u32, u32)) -> Signed {
+    attempt(n, 0, by, tokens)
+}
+
+/// A receipt by worker `by` for the attempt `number`, signed by both.
+pub(crate) fn attempt(n: u32, number: u32, by: u8, tokens: (u32, u32)) -> Signed {
     let hold = HoldId::of(request(n));
     let receipt = Receipt {
         request: request(n),
         hold,
-        attempt: AttemptId::of(hold, 0),
+        attempt: AttemptId::of(hold, number),
         client: client().node(),
         worker: worker(by).node(),
         model: Passport([9; 32]),

@@ -1,6 +1,8 @@
 //! Random orders, answered by the books and by a second, naive reckoning that shares nothing with them.
 
-use crate::desk::{Desk, grant, member, order, receipt, request, settle, unsigned, worker};
+use crate::desk::{
+    Desk, attempt, grant, member, order, receipt, request, settle, unsigned, worker,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use troop_actors::ledger::protocol::{Effect, Input, Outcome};
@@ -13,8 +15,8 @@ enum Event {
     Grant(u8, u8, u64),
     /// Request and attempt, payer, worker, tokens.
     Hold((u32, u32), u8, u8, (u64, u64)),
-    /// The last number spoils the worker's (1) or the client's (2) signature.
-    Settle(u32, u8, (u32, u32), u8),
+    /// Request and attempt, worker, tokens. The last number spoils the worker's (1) or the client's (2) signature.
+    Settle((u32, u32), u8, (u32, u32), u8),
     Wait(u64),
     Persist,
 }
@@ -25,7 +27,7 @@ fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (0..4u8, 0..3u8, 0..400_000u64).prop_map(|(id, to, n)| Event::Grant(id, to, n)),
         6 => ((0..12u32, 0..3u32), 0..3u8, 0..2u8, tokens()).prop_map(|(n, p, w, t)| Event::Hold(n, p, w, t)),
-        6 => (0..12u32, 0..2u8, delivered, 0..9u8).prop_map(|(n, w, t, s)| Event::Settle(n, w, t, s)),
+        6 => ((0..12u32, 0..3u32), 0..2u8, delivered, 0..9u8).prop_map(|(n, w, t, s)| Event::Settle(n, w, t, s)),
         1 => (0..4_000u64).prop_map(Event::Wait),
         3 => Just(Event::Persist),
     ]
@@ -41,11 +43,17 @@ enum Hold {
         amount: i64,
         until: u64,
     },
+    Expired {
+        payer: u8,
+        attempt: u32,
+        worker: u8,
+        amount: i64,
+    },
     Paid {
         amount: i64,
-        by: (u8, (u32, u32)),
+        by: (u32, u8, (u32, u32)),
     },
-    Ended,
+    Refused,
 }
 
 /// What an answer should be, in few words.
@@ -117,7 +125,7 @@ impl Naive {
         };
         let free = &mut self.free[usize::from(payer)];
         if *free + back < most {
-            self.holds.entry(n).or_insert(Hold::Ended);
+            self.holds.entry(n).or_insert(Hold::Refused);
             return Said::Held(None);
         }
         *free += back - most;
@@ -134,50 +142,59 @@ impl Naive {
         Said::Held(Some(worker))
     }
 
-    fn settle(&mut self, n: u32, by: u8, tokens: (u32, u32), good: bool) -> Said {
-        match self.holds.get(&n).cloned() {
-            Some(Hold::Paid { amount, by: before }) if before == (by, tokens) => Said::Paid(amount),
+    fn settle(&mut self, (n, attempt): (u32, u32), by: u8, tokens: (u32, u32), good: bool) -> Said {
+        let said = (attempt, by, tokens);
+        let (payer, right, held, late) = match self.holds.get(&n).cloned() {
+            Some(Hold::Paid { amount, by: before }) if before == said => return Said::Paid(amount),
             Some(Hold::Open {
                 payer,
+                attempt,
                 worker,
                 amount,
                 ..
-            }) if worker == by && good => {
-                let cost = if payer == worker {
-                    0
-                } else {
-                    price(tokens.0.into(), tokens.1.into())
-                };
-                if cost > amount {
-                    return Said::Rejected;
-                }
-                self.free[usize::from(payer)] += amount - cost;
-                self.free[usize::from(worker)] += cost;
-                self.holds.insert(
-                    n,
-                    Hold::Paid {
-                        amount: cost,
-                        by: (by, tokens),
-                    },
-                );
-                Said::Paid(cost)
-            }
-            _ => Said::Rejected,
+            }) => (payer, (attempt, worker), amount, false),
+            Some(Hold::Expired {
+                payer,
+                attempt,
+                worker,
+                amount,
+            }) => (payer, (attempt, worker), amount, true),
+            _ => return Said::Rejected,
+        };
+        if right != (attempt, by) || !good {
+            return Said::Rejected;
         }
+        let free = &mut self.free[usize::from(payer)];
+        if !late {
+            *free += held;
+        }
+        // Nobody waits a day here.
+        let cost = price(tokens.0.into(), tokens.1.into()).min(held).min(*free);
+        *free -= cost;
+        self.free[usize::from(by)] += cost;
+        let amount = cost;
+        self.holds.insert(n, Hold::Paid { amount, by: said });
+        Said::Paid(amount)
     }
 
     fn expire(&mut self, now: u64) {
         for hold in self.holds.values_mut() {
             if let Hold::Open {
                 payer,
+                attempt,
+                worker,
                 amount,
                 until,
-                ..
             } = *hold
                 && until <= now
             {
                 self.free[usize::from(payer)] += amount;
-                *hold = Hold::Ended;
+                *hold = Hold::Expired {
+                    payer,
+                    attempt,
+                    worker,
+                    amount,
+                };
             }
         }
     }
@@ -224,7 +241,7 @@ proptest! {
                     }));
                 }
                 Event::Settle(n, by, tokens, spoiled) => {
-                    let mut signed = receipt(n, by, tokens);
+                    let mut signed = attempt(n.0, n.1, by, tokens);
                     match spoiled {
                         1 => signed.worker_signature = unsigned(),
                         2 => signed.client_signature = unsigned(),

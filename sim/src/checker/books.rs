@@ -45,6 +45,8 @@ struct Hold {
     amount: Micros,
     expires: Time,
     resolved: bool,
+    /// It is resolved by its term, and no receipt has come since.
+    expired: bool,
 }
 
 impl Books {
@@ -135,6 +137,7 @@ impl Books {
                         amount: *amount,
                         expires: *expires,
                         resolved: false,
+                        expired: false,
                     },
                 );
             }
@@ -171,7 +174,7 @@ impl Books {
                 require(*amount <= found.amount, "L06 post-le-hold", || {
                     format!("{hold:?} holds {}, {amount} are paid", found.amount)
                 })?;
-                self.priced(*hold, &found, *amount, *receipt)?;
+                self.priced(*hold, &found, *amount, *receipt, None)?;
                 if let Some(receipt) = self.receipts.get(receipt) {
                     self.paid.insert(receipt.attempt);
                 }
@@ -186,6 +189,39 @@ impl Books {
                     format!("{hold:?} expired at {at:?}, before {:?}", found.expires)
                 })?;
                 self.account(found.payer).held -= i128::from(found.amount);
+                if let Some(found) = self.holds.get_mut(hold) {
+                    found.expired = true;
+                }
+            }
+            Fact::Late {
+                hold,
+                amount,
+                receipt,
+            } => {
+                let found = self.holds.get_mut(hold).filter(|found| found.expired);
+                let late = found.map(|found| {
+                    found.expired = false;
+                    found.clone()
+                });
+                require(late.is_some(), "L05 resolve-once", || {
+                    format!("{hold:?} is paid late and was not released before")
+                })?;
+                let found = late.expect("required above");
+                let day = 24 * 60 * 60 * 1000;
+                require(at <= found.expires.plus_ms(day), "L34 late-receipt", || {
+                    format!(
+                        "{hold:?} is paid at {at:?}, a day after {:?}",
+                        found.expires
+                    )
+                })?;
+                let payer = self.account(found.payer);
+                let left = payer.balance - payer.held;
+                self.priced(*hold, &found, *amount, *receipt, Some(left))?;
+                if let Some(receipt) = self.receipts.get(receipt) {
+                    self.paid.insert(receipt.attempt);
+                }
+                self.account(found.payer).balance -= i128::from(*amount);
+                self.account(found.payee).balance += i128::from(*amount);
             }
         }
         Ok(())
@@ -208,8 +244,16 @@ impl Books {
         Ok(found.expect("a hold that is open exists: required above"))
     }
 
-    /// What was paid is the price of what a receipt says that both sides signed (L12, L14).
-    fn priced(&self, id: HoldId, hold: &Hold, amount: Micros, receipt: Digest) -> Verdict {
+    /// What was paid is the price of what a receipt says that both sides signed (L12, L14); of a late receipt,
+    /// no more than what the payer had `left`.
+    fn priced(
+        &self,
+        id: HoldId,
+        hold: &Hold,
+        amount: Micros,
+        receipt: Digest,
+        left: Option<i128>,
+    ) -> Verdict {
         let found = self.receipts.get(&receipt);
         require(found.is_some(), "L14 two-signatures", || {
             format!("{id:?} was paid without a receipt that both sides signed")
@@ -231,6 +275,7 @@ impl Books {
             _ => u128::from(prices.base) + exact.div_ceil(1000),
         };
         let due = if hold.payer == hold.payee { 0 } else { cost };
+        let due = left.map_or(due, |left| due.min(left.max(0).unsigned_abs()));
         require(u128::from(amount) == due, "L12 price-pinned", || {
             format!("{id:?} was paid {amount}, its receipt comes to {due}")
         })
@@ -270,13 +315,11 @@ impl Books {
         self.grants.contains(&id)
     }
 
-    /// A parcel is refused for good. All our nodes are honest, so the only reason is that it came too late.
+    /// A parcel is refused for good. All our nodes are honest and no run lasts a day: there is no reason.
     pub fn rejected(&self, parcel: AttemptId, reason: &str) -> Verdict {
-        require(
-            reason == "the hold has expired",
-            "honest receipts are paid",
-            || format!("parcel {parcel:?} was refused: {reason}"),
-        )
+        require(false, "honest receipts are paid", || {
+            format!("parcel {parcel:?} was refused: {reason}")
+        })
     }
 
     /// The reckoning of one member.

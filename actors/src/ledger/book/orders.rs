@@ -2,9 +2,9 @@
 
 use super::Book;
 use crate::contract::Time;
-use crate::ids::{HoldId, MemberId, NodeId};
+use crate::ids::{AttemptId, HoldId, MemberId, NodeId};
 use crate::ledger::protocol::{GrantError, Outcome};
-use crate::ledger::{Fact, Resolution, SUPPLY_MAX};
+use crate::ledger::{Fact, LATE_MS, Resolution, SUPPLY_MAX};
 use crate::price::Micros;
 use crate::receipt::Signed;
 use crate::scheduler::protocol::{HoldOrder, Refusal};
@@ -127,6 +127,8 @@ impl Book {
         Ok((hold, order.worker))
     }
 
+    /// Pays a receipt, never more than was held. One that comes within a day after its hold has expired is
+    /// paid from what the payer has left: the work was done, and both sides signed for it.
     pub(super) fn settle(&mut self, now: Time, signed: &Signed) -> Outcome {
         let receipt = &signed.receipt;
         let rejected = |reason: &str| Outcome::Rejected {
@@ -137,18 +139,22 @@ impl Book {
                 return Outcome::Settled { amount };
             }
             Some(Resolution::Posted(..)) => return rejected("L05: another receipt settled it"),
-            Some(Resolution::Expired) => return rejected("the hold has expired"),
             Some(Resolution::Refused(_)) => return rejected("there was no hold"),
-            None => {}
+            Some(Resolution::Expired) | None => {}
         }
-        let Some(hold) = self.accounts.open().get(&receipt.hold) else {
-            return rejected("there is no such hold");
+        let lapsed = self.accounts.lapsed().get(&receipt.hold);
+        let lapsed = lapsed.filter(|hold| now.since_ms(hold.expires) <= LATE_MS);
+        let Some(hold) = self.accounts.open().get(&receipt.hold).or(lapsed) else {
+            return rejected("there is no such hold, or it expired more than a day ago");
         };
         if hold.request != receipt.request {
             return rejected("the receipt is for another request");
         }
         if hold.client != receipt.client || hold.worker != receipt.worker {
             return rejected("the receipt is between others than the hold");
+        }
+        if receipt.attempt != AttemptId::of(receipt.hold, hold.number) {
+            return rejected("the receipt is for another attempt than the hold");
         }
         if !signed.verifies() {
             return rejected("L14: it is not signed by both sides");
@@ -159,16 +165,27 @@ impl Book {
         else {
             return rejected("L12: the price table is not the one of the hold");
         };
-        let amount = if hold.payer == hold.payee { 0 } else { cost };
-        if amount > hold.amount {
-            return rejected("L06: it costs more than was held");
-        }
-        let post = Fact::Post {
-            hold: receipt.hold,
-            amount,
-            receipt: receipt.digest(),
+        let (id, digest, amount) = (receipt.hold, receipt.digest(), cost.min(hold.amount));
+        let (fact, amount) = match lapsed {
+            None => (
+                Fact::Post {
+                    hold: id,
+                    amount,
+                    receipt: digest,
+                },
+                amount,
+            ),
+            Some(hold) => {
+                let amount = amount.min(self.accounts.available(hold.payer));
+                let late = Fact::Late {
+                    hold: id,
+                    amount,
+                    receipt: digest,
+                };
+                (late, amount)
+            }
         };
-        match self.enter(now, post) {
+        match self.enter(now, fact) {
             Ok(()) => Outcome::Settled { amount },
             Err(rule) => rejected(rule),
         }

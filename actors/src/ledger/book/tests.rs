@@ -257,7 +257,6 @@ fn l06_l12_l14_a_receipt_is_paid_only_if_it_fits_its_hold() {
         inflated,
         foreign,
         other_prices,
-        desk.receipt(1, 130),
         desk.receipt(2, 1),
     ] {
         assert!(matches!(desk.settle(bad), Outcome::Rejected { .. }));
@@ -267,26 +266,13 @@ fn l06_l12_l14_a_receipt_is_paid_only_if_it_fits_its_hold() {
 }
 
 #[test]
-fn an_unsettled_hold_ends_by_itself_and_a_late_receipt_is_refused() {
+fn l06_a_receipt_above_its_hold_is_paid_what_was_held() {
     let mut desk = Desk::new();
     desk.hold(1, GUEST);
-    assert_eq!(desk.book.deadline(), Some(Time(6000)));
-    let mut out = Vec::new();
-    desk.book.wake(Time(5999), &mut out);
-    assert!(out.is_empty());
-    desk.book.wake(Time(6000), &mut out);
-    desk.book.check();
-    assert_eq!(desk.available(GUEST), 10_000_000);
-    let Effect::Persist(batch) = out.remove(0) else {
-        panic!("an expiry is an entry")
-    };
-    desk.raw(Input::Persisted {
-        batch: batch.number,
-    });
-    assert!(matches!(
-        desk.settle(desk.receipt(1, 5)),
-        Outcome::Rejected { .. }
-    ));
+    assert_eq!(
+        desk.settle(desk.receipt(1, 130)),
+        Outcome::Settled { amount: 126_000 }
+    );
 }
 
 #[test]
@@ -326,6 +312,12 @@ fn another_worker_takes_the_hold_over_and_only_its_receipt_is_paid() {
     ));
     let mut receipt = desk.receipt(2, 5).receipt;
     receipt.worker = other.node();
+    let signed = Half::sign(receipt.clone(), &other).countersign(&desk.client);
+    assert!(
+        matches!(desk.settle(signed), Outcome::Rejected { .. }),
+        "it is for the attempt before"
+    );
+    receipt.attempt = AttemptId::of(receipt.hold, 1);
     let signed = Half::sign(receipt, &other).countersign(&desk.client);
     assert!(matches!(desk.settle(signed), Outcome::Settled { .. }));
 }
@@ -419,3 +411,5 @@ fn the_store_takes_a_batch_twice_and_refuses_a_gap() {
     store.commit(&batch(2..3)).unwrap();
     assert_eq!(store.load().unwrap(), desk.disk);
 }
+
+mod late;
