@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 /// What a client of a session reads. Dropping it hangs up.
 ///
 /// The channel has no limit of its own: what can be in it is bounded by the request, at most one delivery for
-/// each of its tokens and one for each second of waiting.
+/// each of its tokens and two for each second of waiting.
 pub type Deliveries = UnboundedReceiver<Delivery>;
 
 /// A session could not be opened; nothing has been asked of anybody.

@@ -21,6 +21,8 @@ pub(super) const WINDOW_MS: u64 = 3_000;
 pub(super) const QUEUE_MS_MAX: u64 = 120_000;
 /// How long a begun stream waits for another one.
 pub(super) const RESUME_MS_MAX: u64 = 30_000;
+/// How often a client is told how it goes, at most.
+pub(super) const TELL_EVERY_MS: u64 = 500;
 /// A worker says something every second; one that has not for so long is lost.
 pub(super) const SILENCE_MS: u64 = 15_000;
 /// How often an unanswered cancel is said again.

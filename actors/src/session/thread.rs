@@ -30,6 +30,8 @@ pub struct Thread {
     number: u32,
     avoid: Option<NodeId>,
     stage: Stage,
+    /// When the client was last told how it goes.
+    told: Option<Time>,
     ended: bool,
 }
 
@@ -69,6 +71,7 @@ impl Thread {
             number: 0,
             avoid: None,
             stage: Stage::New,
+            told: None,
             ended: false,
         }
     }
@@ -152,6 +155,18 @@ impl Thread {
             .filter(|grant| grant.attempt == attempt)
     }
 
+    /// Whether the client may be told again how it goes: what a scheduler or a worker says too often would
+    /// fill the memory of a client that does not read.
+    fn may_tell(&mut self, now: Time) -> bool {
+        let often = self
+            .told
+            .is_some_and(|told| now.since_ms(told) < TELL_EVERY_MS);
+        if !often {
+            self.told = Some(now);
+        }
+        !often
+    }
+
     fn event(&mut self, now: Time, attempt: AttemptId, event: Event, out: &mut Vec<Effect>) {
         let Some(worker) = self.current(attempt).map(|grant| grant.worker) else {
             return;
@@ -167,6 +182,9 @@ impl Thread {
             ) {
                 return self.lose(now, "the worker stopped before the end", out);
             }
+        }
+        if matches!(event, Event::Progress { .. }) && !self.may_tell(now) {
+            return;
         }
         let silent = self.ended;
         let say = |delivery| {
@@ -257,7 +275,7 @@ impl Core for Thread {
                 }
             }
             Input::Queued { ahead } => {
-                if matches!(self.stage, Stage::Asking { .. }) && !self.ended {
+                if matches!(self.stage, Stage::Asking { .. }) && !self.ended && self.may_tell(now) {
                     let ahead = Some(ahead);
                     out.push(Effect::Deliver(Delivery::Waiting {
                         ahead,

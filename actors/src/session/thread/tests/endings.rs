@@ -53,3 +53,15 @@ fn a_worker_that_goes_on_after_a_stop_string_or_stops_unasked_is_not_believed() 
     assert!(asks(&desk.event(0, finish(Finish::Cancelled)), 1));
     assert_eq!(desk.endings(), 0);
 }
+
+#[test]
+fn a_worker_that_says_how_it_goes_too_often_is_passed_on_twice_a_second() {
+    let mut desk = Desk::new(1);
+    desk.begin();
+    let before = desk.seen.len();
+    for ms in 0..2_000 {
+        desk.now = Time(ms);
+        desk.event(0, Event::Progress { done: 1, total: 2 });
+    }
+    assert_eq!(desk.seen.len() - before, 4);
+}
