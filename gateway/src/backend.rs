@@ -4,6 +4,7 @@
 //! tests of the HTTP side, which script what the node says. Every call ends within a bound of its own.
 
 mod actors;
+mod known;
 
 pub use actors::Actors;
 
@@ -48,7 +49,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Begins a request. Its session is a child of `parent`. Dropping the receiver hangs up.
     fn open(&self, order: Order, parent: ActorCell) -> Later<'_, Result<Deliveries, Problem>>;
 
-    /// The models that workers serve now, by name.
+    /// The models that workers serve now or served a moment ago, by name.
     fn models(&self) -> Later<'_, Result<Vec<Model>, Problem>>;
 
     /// Whose key this is, if it is one.

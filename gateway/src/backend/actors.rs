@@ -1,5 +1,6 @@
 //! The backend of a running node: the other actors, asked by their handles.
 
+use super::known::Known;
 use super::{Backend, Check, Later, Model};
 use crate::control;
 use crate::problem::Problem;
@@ -27,6 +28,7 @@ pub struct Actors {
     owner: MemberId,
     store: Option<Arc<Store>>,
     worker: bool,
+    known: Known,
 }
 
 impl Actors {
@@ -45,6 +47,7 @@ impl Actors {
             owner,
             store,
             worker,
+            known: Known::default(),
         }
     }
 
@@ -160,8 +163,14 @@ impl Backend for Actors {
 
     fn models(&self) -> Later<'_, Result<Vec<Model>, Problem>> {
         Box::pin(async move {
-            let catalog = self.scheduler().catalog().await;
-            let catalog = catalog.map_err(|_| Problem::unavailable("scheduler"))?;
+            let now = self.node.clock.now();
+            let Ok(catalog) = self.scheduler().catalog().await else {
+                let known = self.known.with(now, Vec::new());
+                return match known.is_empty() {
+                    true => Err(Problem::unavailable("scheduler")),
+                    false => Ok(known),
+                };
+            };
             // Several workers may serve one model; the shortest context among them is what can be promised.
             let mut models: BTreeMap<(String, Passport), Model> = BTreeMap::new();
             for (_, report) in catalog {
@@ -176,7 +185,7 @@ impl Backend for Actors {
                     .and_modify(|known| known.context = known.context.min(model.context))
                     .or_insert(model);
             }
-            Ok(models.into_values().collect())
+            Ok(self.known.with(now, models.into_values().collect()))
         })
     }
 

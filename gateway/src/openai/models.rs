@@ -8,8 +8,12 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The model that `asked` means: by name, or by its digest with or without `sha256:`.
+/// The model that `asked` means: by name, or by its digest with or without `sha256:`. While there is none at all,
+/// as when a node has just started, no name is wrong yet: it is to be tried again.
 pub fn find<'a>(models: &'a [Model], asked: &str) -> Result<&'a Model, Problem> {
+    if models.is_empty() {
+        return Err(Problem::overloaded("no model is loaded yet", 1000));
+    }
     let digest = asked.strip_prefix("sha256:").unwrap_or(asked);
     models
         .iter()
@@ -22,7 +26,6 @@ pub fn find<'a>(models: &'a [Model], asked: &str) -> Result<&'a Model, Problem> 
             let names = || models.iter().map(|model| model.name.as_str());
             let hint = match nearest(asked, names()) {
                 Some(near) => format!("; did you mean {}?", shown(near)),
-                None if models.is_empty() => "; no model is loaded yet".to_owned(),
                 None => {
                     let some: Vec<String> = names().take(8).map(shown).collect();
                     format!("; there is {}", some.join(", "))
