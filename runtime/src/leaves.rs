@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use troop_actors::contract::Time;
@@ -14,11 +14,12 @@ use troop_actors::engine_process::Engines;
 use troop_actors::ids::Passport;
 use troop_actors::ports::{Clock, Entropy};
 
-/// The wall clock at the start, and from then on the monotonic one.
+/// The wall clock at the start, and from then on the one that never goes back and goes on while the machine
+/// sleeps: a laptop that slept would otherwise stamp holds and tickets hours late.
 #[derive(Debug)]
 pub struct SystemClock {
     wall_ms: u64,
-    start: Instant,
+    start: Duration,
 }
 
 impl SystemClock {
@@ -30,7 +31,7 @@ impl SystemClock {
             .unwrap_or_default();
         SystemClock {
             wall_ms: wall.as_millis() as u64 + ahead_ms(),
-            start: Instant::now(),
+            start: since_boot(),
         }
     }
 }
@@ -47,8 +48,30 @@ fn ahead_ms() -> u64 {
 
 impl Clock for SystemClock {
     fn now(&self) -> Time {
-        Time(self.wall_ms + self.start.elapsed().as_millis() as u64)
+        let elapsed = since_boot().saturating_sub(self.start);
+        Time(self.wall_ms + elapsed.as_millis() as u64)
     }
+}
+
+/// Time since the machine started, sleep included.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec of ours, which the call fills; this clock exists since Linux 2.6.39.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// Time since the first call. Elsewhere the system's own monotonic clock says whether sleep is included.
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::disallowed_methods)] // This is the leaf that reads the clocks.
+fn since_boot() -> Duration {
+    static FIRST: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    FIRST.elapsed()
 }
 
 /// The system's generator.
