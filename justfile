@@ -34,6 +34,7 @@ nightly:
     TROOP_LONG=1 cargo test --workspace --locked --release
     just sim-many 5000
     just mutants
+    cargo deny --locked check advisories
 
 # What CI runs.
 ci:
