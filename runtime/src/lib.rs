@@ -7,6 +7,7 @@
 
 pub mod boot;
 pub mod cli;
+pub mod descriptors;
 pub mod engine_child;
 pub mod home;
 pub mod leaves;

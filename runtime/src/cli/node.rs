@@ -70,6 +70,9 @@ enum Role {
 pub(super) fn go(context: &Context, args: NodeArgs) -> Result<(), Fault> {
     let roles = roles(&args)?;
     let options = options(context, &args, roles)?;
+    if let Err(error) = crate::descriptors::raise() {
+        tracing::warn!(%error, "the limit on open files stays as it was");
+    }
     tokio()?.block_on(serve(context, options, Duration::from_secs(args.grace)))
 }
 
