@@ -6,6 +6,7 @@
 mod balance;
 mod client;
 mod fault;
+mod help;
 mod key;
 mod ledger;
 mod models;
@@ -17,7 +18,7 @@ mod status;
 mod table;
 
 use crate::home::Home;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use fault::Fault;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -25,7 +26,13 @@ use std::process::ExitCode;
 
 /// Pool the machines you own and serve language models to one another.
 #[derive(Debug, Parser)]
-#[command(name = "troop", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(
+    name = "troop",
+    version,
+    max_term_width = 100,
+    after_help = AFTER_HELP,
+    disable_help_subcommand = true
+)]
 struct Line {
     /// Folder of the node's key, books and models [default: ~/.local/share/troop]
     #[arg(long, global = true, env = "TROOP_HOME", value_name = "FOLDER")]
@@ -68,6 +75,8 @@ enum Verb {
     Key(key::KeyArgs),
     /// Recompute the books
     Ledger(ledger::LedgerArgs),
+    /// Show the help of a command, of the environment (env) or of exit-codes
+    Help(help::HelpArgs),
     /// Serve one model over the standard streams; the node starts this by itself
     #[command(hide = true)]
     Engine(crate::engine_child::EngineArgs),
@@ -119,6 +128,7 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Balance(args)) => balance::go(&context, args),
         Some(Verb::Key(args)) => key::go(&context, args),
         Some(Verb::Ledger(args)) => ledger::go(&context, args),
+        Some(Verb::Help(args)) => help::go(Line::command(), &args),
         Some(Verb::Engine(_)) => unreachable!("main has gone there already"),
     }
 }
@@ -126,7 +136,6 @@ fn go(line: Line) -> Result<(), Fault> {
 /// `troop` alone: on a terminal what runs and what to type, elsewhere the help and an error.
 fn bare(context: &Context) -> Result<(), Fault> {
     if !std::io::stdout().is_terminal() {
-        use clap::CommandFactory;
         eprintln!("{}", Line::command().render_help());
         return Err(Fault::usage("a command is needed"));
     }
@@ -168,5 +177,4 @@ Examples:
   troop run smollm2 \"Why is the sky blue?\"
   troop key create --member bo            a key for a guest, with 100 credits
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 no node reached, 5 not authorised,
-6 not enough credits, 7 timed out, 8 integrity failure, 130 interrupted.";
+More: troop help env, troop help exit-codes";

@@ -147,7 +147,8 @@ async fn complain(stderr: ChildStderr, model: Passport) -> String {
     let mut last = String::new();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::warn!(?model, line, "an engine says");
-        if !line.trim().is_empty() {
+        // The notes under a panic are for whoever can start it again by hand.
+        if !line.trim().is_empty() && !line.starts_with("note: ") {
             last = line.chars().take(LAST_WORDS_MAX).collect();
         }
     }

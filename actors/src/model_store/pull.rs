@@ -281,7 +281,7 @@ fn fetch(
             break status;
         }
         let before = bytes;
-        bytes = bytes_below(&folder, 4);
+        bytes = bytes.max(largest_below(&folder, 4));
         report(Progress {
             phase: Phase::Fetching,
             bytes,
@@ -332,18 +332,19 @@ fn end_with_us(command: &mut Command) {
 #[cfg(not(target_os = "linux"))]
 fn end_with_us(_: &mut Command) {}
 
-fn bytes_below(folder: &Path, depth: u32) -> u64 {
+/// Bytes of the largest file below a folder. pip downloads one file, and copies it within the folder when it
+/// has all of it: what is there twice then has come once.
+fn largest_below(folder: &Path, depth: u32) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
     };
     let size = |path: PathBuf| match fs::symlink_metadata(&path) {
-        Ok(facts) if facts.is_dir() && depth > 0 => bytes_below(&path, depth - 1),
+        Ok(facts) if facts.is_dir() && depth > 0 => largest_below(&path, depth - 1),
         Ok(facts) if facts.is_file() => facts.len(),
         _ => 0,
     };
-    entries
-        .filter_map(|entry| Some(size(entry.ok()?.path())))
-        .sum()
+    let sizes = entries.filter_map(|entry| Some(size(entry.ok()?.path())));
+    sizes.max().unwrap_or(0)
 }
 
 /// Copies the model at or in `from` to `to`; returns its hash and size.

@@ -25,7 +25,36 @@ impl Code {
         ExitCode::from(self as u8)
     }
 
-    fn name(self) -> &'static str {
+    /// All of them, in order.
+    pub(super) const ALL: [Code; 9] = [
+        Code::Failed,
+        Code::Usage,
+        Code::NotFound,
+        Code::Unreachable,
+        Code::Unauthorised,
+        Code::Credits,
+        Code::TimedOut,
+        Code::Integrity,
+        Code::Interrupted,
+    ];
+
+    /// What it says, in a sentence.
+    pub(super) fn meaning(self) -> &'static str {
+        match self {
+            Code::Failed => "The operation failed",
+            Code::Usage => "The command line or an option is wrong",
+            Code::NotFound => "There is no such model, key or member",
+            Code::Unreachable => "No node answers in this folder",
+            Code::Unauthorised => "The key is not good for this",
+            Code::Credits => "The account has not enough credits",
+            Code::TimedOut => "It took too long",
+            Code::Integrity => "A digest, a signature or a sum is not what it should be",
+            Code::Interrupted => "Ctrl-C",
+        }
+    }
+
+    /// What it is called where programs read it.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Code::Failed => "failed",
             Code::Usage => "usage",

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 #[path = "../../../kernels/tests/support/test_model.rs"]
-mod test_model;
+pub(crate) mod test_model;
 
 /// A folder that goes when the test is over.
 pub(crate) struct Folder(pub(crate) PathBuf);

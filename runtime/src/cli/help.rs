@@ -1,0 +1,79 @@
+//! `help`: the help of a verb, and two topics that belong to none: the environment and the exit codes.
+
+use super::fault::{Code, Fault};
+use super::table;
+use clap::{Args, Command};
+
+/// Arguments of `help`.
+#[derive(Debug, Args)]
+pub(super) struct HelpArgs {
+    /// A command, or one of the topics env and exit-codes
+    topic: Vec<String>,
+}
+
+pub(super) fn go(mut line: Command, args: &HelpArgs) -> Result<(), Fault> {
+    line.build();
+    match &args.topic.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["env"] => environment(&line),
+        ["exit-codes"] => exit_codes(),
+        path => println!("{}", find(&mut line, path)?.render_long_help()),
+    }
+    Ok(())
+}
+
+fn find<'a>(line: &'a mut Command, path: &[&str]) -> Result<&'a mut Command, Fault> {
+    let Some((first, rest)) = path.split_first() else {
+        return Ok(line);
+    };
+    match line.find_subcommand_mut(first) {
+        Some(found) => find(found, rest),
+        None => Err(Fault::usage(format!("there is no help on {first:?}")).hint("troop help")),
+    }
+}
+
+/// Every variable that stands for an option, once, and those that stand alone.
+fn environment(line: &Command) {
+    let mut rows = Vec::new();
+    let mut commands: Vec<(&Command, String)> = vec![(line, String::new())];
+    while let Some((command, path)) = commands.pop() {
+        for argument in command.get_arguments() {
+            let Some(name) = argument.get_env() else {
+                continue;
+            };
+            let row = vec![
+                name.to_string_lossy().into_owned(),
+                format!("{path}--{}", argument.get_long().unwrap_or_default()),
+                argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ];
+            // A global option is an option of every verb.
+            if !rows.iter().any(|known: &Vec<String>| known[0] == row[0]) {
+                rows.push(row);
+            }
+        }
+        let below = command.get_subcommands().filter(|it| !it.is_hide_set());
+        commands.extend(below.map(|it| (it, format!("{path}{} ", it.get_name()))));
+    }
+    let alone = [
+        (
+            "TROOP_LOG",
+            "What is said on stderr, as in info,troop=debug; overrules --verbose",
+        ),
+        ("NO_COLOR", "If set, no colours"),
+    ];
+    rows.extend(alone.map(|(name, help)| vec![name.to_owned(), "-".to_owned(), help.to_owned()]));
+    rows.sort();
+    table::print(&["VARIABLE", "OPTION", "MEANING"], &rows);
+}
+
+fn exit_codes() {
+    let rows = std::iter::once(vec!["0".to_owned(), "ok".to_owned(), "Done".to_owned()]);
+    let codes = Code::ALL.map(|code| {
+        let (number, name) = ((code as u8).to_string(), code.name().to_owned());
+        vec![number, name, code.meaning().to_owned()]
+    });
+    let rows: Vec<_> = rows.chain(codes).collect();
+    table::print(&["CODE", "NAME", "MEANING"], &rows);
+}
