@@ -134,7 +134,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
     let args = SupervisorArgs { children, clock };
     let (supervisor, end) = Actor::spawn(None, Supervisor, args)
         .await
-        .map_err(|error| start_error(&error))?;
+        .map_err(|error| start_error(&tree::reason(error)))?;
     let mut running = Running {
         node,
         owner,

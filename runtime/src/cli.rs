@@ -96,6 +96,7 @@ pub fn main() -> ExitCode {
     if let Some(Verb::Engine(args)) = line.verb {
         return crate::engine_child::run(args);
     }
+    end_quietly_unread();
     trace(line.verbose);
     let json = line.json;
     match go(line) {
@@ -144,6 +145,18 @@ fn bare(context: &Context) -> Result<(), Fault> {
     println!("troop run smollm2   ask a model");
     println!("troop --help        everything else");
     Ok(())
+}
+
+/// `println!` panics when its reader has gone; to whoever typed `| head` that is no fault.
+fn end_quietly_unread() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(fault::Code::Unread as i32);
+        }
+        usual(panic);
+    }));
 }
 
 fn trace(verbose: u8) {

@@ -5,7 +5,7 @@
 //! because every letter between them may be lost and is said again.
 
 use crate::supervisor::{Child, Start};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -100,10 +100,19 @@ where
         Box::pin(async move {
             let name = names::actor(roots.node.wiring.me, name);
             let args = args(&roots);
-            let (actor, _) = Actor::spawn_linked(Some(name), actor(), args, parent).await?;
+            let started = Actor::spawn_linked(Some(name), actor(), args, parent).await;
+            let (actor, _) = started.map_err(reason)?;
             Ok::<ActorCell, ActorProcessingErr>(actor.get_cell())
         })
     })
+}
+
+/// Why an actor did not start, in its own words.
+pub(crate) fn reason(error: SpawnErr) -> ActorProcessingErr {
+    match error {
+        SpawnErr::StartupFailed(reason) => reason,
+        other => other.into(),
+    }
 }
 
 fn ledger(roots: &Roots) -> Start {
@@ -198,8 +207,8 @@ fn gateway(roots: &Roots) -> Start {
         let roots = roots.clone();
         Box::pin(async move {
             let name = names::actor(roots.node.wiring.me, names::GATEWAY);
-            let (actor, _) =
-                Actor::spawn_linked(Some(name), Gateway, roots.gateway, parent).await?;
+            let started = Actor::spawn_linked(Some(name), Gateway, roots.gateway, parent).await;
+            let (actor, _) = started.map_err(reason)?;
             let mut now = roots
                 .gateway_now
                 .lock()

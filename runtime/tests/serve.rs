@@ -59,6 +59,8 @@ fn the_same_seed_gives_the_same_answer_streamed_or_not_and_over_the_command_line
     ];
     let run = folder.troop(&[&args[..], &["Count to twenty in words."]].concat());
     assert_eq!(String::from_utf8_lossy(&run.stdout), format!("{content}\n"));
+    let removed = folder.troop(&["rm", "smollm2"]);
+    assert_eq!(removed.status.code(), Some(1), "it is being served");
     wait_idle(&folder);
 }
 

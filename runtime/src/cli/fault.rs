@@ -18,6 +18,7 @@ pub(super) enum Code {
     TimedOut = 7,
     Integrity = 8,
     Interrupted = 130,
+    Unread = 141,
 }
 
 impl Code {
@@ -26,7 +27,7 @@ impl Code {
     }
 
     /// All of them, in order.
-    pub(super) const ALL: [Code; 9] = [
+    pub(super) const ALL: [Code; 10] = [
         Code::Failed,
         Code::Usage,
         Code::NotFound,
@@ -36,6 +37,7 @@ impl Code {
         Code::TimedOut,
         Code::Integrity,
         Code::Interrupted,
+        Code::Unread,
     ];
 
     /// What it says, in a sentence.
@@ -50,6 +52,7 @@ impl Code {
             Code::TimedOut => "It took too long",
             Code::Integrity => "A digest, a signature or a sum is not what it should be",
             Code::Interrupted => "Ctrl-C",
+            Code::Unread => "Whoever read the output has gone, as head does",
         }
     }
 
@@ -65,6 +68,7 @@ impl Code {
             Code::TimedOut => "timed_out",
             Code::Integrity => "integrity",
             Code::Interrupted => "interrupted",
+            Code::Unread => "unread",
         }
     }
 }
@@ -112,6 +116,9 @@ impl Fault {
 
     /// On stderr for people, on stdout for programs.
     pub(super) fn print(&self, json: bool) {
+        if self.code == Code::Unread {
+            return;
+        }
         if json {
             let error = serde_json::json!({
                 "code": self.code.name(),
@@ -153,7 +160,11 @@ impl From<BootError> for Fault {
             BootError::Home(error) => error.into(),
             BootError::Store(error) => error.into(),
             BootError::Start(cause) => {
-                Fault::failed("the node could not be started").because(cause)
+                let fault = Fault::failed("the node could not be started");
+                match cause.contains("cannot listen on") {
+                    true => fault.because(cause).hint("troop node --listen 127.0.0.1:0"),
+                    false => fault.because(cause),
+                }
             }
         }
     }
@@ -162,7 +173,9 @@ impl From<BootError> for Fault {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Fault {
         match &error {
-            StoreError::Absent { .. } => Fault::new(Code::NotFound, error).hint("troop list"),
+            StoreError::Absent { .. } => {
+                Fault::new(Code::NotFound, error).hint("troop list, or troop pull NAME")
+            }
             StoreError::Name { .. } => Fault::usage(error),
             StoreError::Damaged { .. } => Fault::new(Code::Integrity, error),
             StoreError::Disk { .. } => Fault::failed(error),
@@ -190,6 +203,9 @@ impl From<PullError> for Fault {
 /// For writing to stdout: a reader that has gone, as `| head` does, is no failure of ours to report.
 impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Fault {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Fault::new(Code::Unread, error);
+        }
         Fault::failed("input or output failed").because(error)
     }
 }

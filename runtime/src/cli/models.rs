@@ -2,7 +2,7 @@
 
 use super::fault::{Code, Fault};
 use super::progress::Shown;
-use super::{Context, table};
+use super::{Context, client, table};
 use clap::Args;
 use serde_json::json;
 use troop_actors::model_store::alias::{ALIASES, Alias, nearest};
@@ -178,13 +178,28 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A model is not taken from under the node that serves it: its engine could not be started again.
+fn refuse_served(context: &Context, manifest: &Manifest) -> Result<(), Fault> {
+    // Where no node answers, none serves it.
+    let Ok(running) = client::get::<serde_json::Value>(context, "/v1/troop/ps") else {
+        return Ok(());
+    };
+    let digest = format!("sha256:{}", manifest.sha256);
+    let engines = running["engines"].as_array();
+    if engines.is_some_and(|engines| engines.iter().any(|engine| engine["digest"] == digest)) {
+        let what = format!("{} is served by the node that runs here", manifest.name);
+        return Err(Fault::failed(what).hint("stop the node first: Ctrl-C where it runs"));
+    }
+    Ok(())
+}
+
 pub(super) fn rm(context: &Context, args: RmArgs) -> Result<(), Fault> {
     let store = store(context)?;
     for name in &args.names {
         match find(&store, name) {
             Err(fault) if args.ignore_missing && fault.code == Code::NotFound => continue,
-            found => found?,
-        };
+            found => refuse_served(context, &found?)?,
+        }
         let freed = store.remove(name)?;
         eprintln!("Removed {name}, {} freed", table::bytes(freed));
     }

@@ -32,8 +32,12 @@ pub(super) fn go(context: &Context) -> Result<(), Fault> {
     );
     if let Some(queue) = &status.queue {
         println!(
-            "  requests   {} open, {} running, {} waiting, on {} workers",
-            status.requests_open, queue.running, queue.waiting, queue.workers
+            "  requests   {} open, {} running, {} waiting, on {} worker{}",
+            status.requests_open,
+            queue.running,
+            queue.waiting,
+            queue.workers,
+            if queue.workers == 1 { "" } else { "s" }
         );
     }
     for check in status.checks.iter().filter(|check| !check.ok) {
