@@ -27,6 +27,7 @@ pub(crate) async fn answer(
     let begun = shared.clock.now();
     let id = RequestId(shared.draw());
     let shown_id = guard::request_id(request.headers(), id);
+    let trace = guard::trace(request.headers(), id, shared.draw());
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let mut reply = match dispatch(request, id, &peer, &shared).await {
         Ok(reply) => reply,
@@ -42,6 +43,7 @@ pub(crate) async fn answer(
     let took = shared.clock.now().since_ms(begun);
     let headers = reply.headers_mut();
     headers.insert(X_REQUEST_ID, shown_id);
+    headers.insert(TRACEPARENT, trace);
     headers.insert(OPENAI_PROCESSING_MS, took.into());
     if !headers.contains_key(X_TROOP_NODE) {
         headers.insert(X_TROOP_NODE, node_header(shared.me));
@@ -154,4 +156,7 @@ pub(crate) fn node_header(node: troop_actors::ids::NodeId) -> HeaderValue {
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const X_TROOP_NODE: HeaderName = HeaderName::from_static("x-troop-node");
+/// What the answer costs its payer, in millionths of a credit; known when the whole answer is.
+pub(crate) const X_TROOP_COST: HeaderName = HeaderName::from_static("x-troop-cost");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const OPENAI_PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: opens a session and carries its deliveries back.
 
-use super::{X_TROOP_NODE, guard, node_header};
+use super::{X_TROOP_COST, X_TROOP_NODE, guard, node_header};
 use crate::control::OpenRequest;
 use crate::gateway::connection::Peer;
 use crate::gateway::shared::{Opened, Shared};
@@ -18,7 +18,8 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
-use troop_actors::ids::RequestId;
+use troop_actors::ids::{NodeId, RequestId};
+use troop_actors::price::{Micros, Prices};
 use troop_actors::session::Deliveries;
 use troop_actors::session::protocol::{Delivery, Order, Trouble};
 
@@ -73,7 +74,14 @@ pub(super) async fn answer(
     if stream {
         streamed(heading, deliveries, opened, shared).await
     } else {
-        gathered(heading, deliveries, opened, shared).await
+        let price = |worker: Option<NodeId>, prompt: u32, completion: u32| {
+            // Work for one's own member makes a receipt and no transfer.
+            if payer == shared.owner && worker == Some(shared.me) {
+                return Some(0);
+            }
+            Prices::REFERENCE.cost(prompt.into(), completion.into())
+        };
+        gathered(heading, deliveries, opened, shared, price).await
     }
 }
 
@@ -125,9 +133,10 @@ async fn gathered(
     mut deliveries: Deliveries,
     opened: Opened,
     shared: &Arc<Shared>,
+    price: impl Fn(Option<NodeId>, u32, u32) -> Option<Micros>,
 ) -> Result<Reply, Problem> {
     let mut gathered = Gathered::new(heading, shared.limits.answer_bytes_max);
-    let mut node = None;
+    let (mut node, mut cost) = (None, None);
     let ending = ended(opened.phase());
     tokio::pin!(ending);
     loop {
@@ -140,13 +149,21 @@ async fn gathered(
             Ok(None) => return Err((&Trouble::Interrupted).into()),
             Err(_) => return Err(silent()),
         };
-        if let Delivery::Started { worker, .. } = &delivery {
-            node = Some(*worker);
+        match &delivery {
+            Delivery::Started { worker, .. } => node = Some(*worker),
+            Delivery::Done {
+                prompt_tokens,
+                completion_tokens,
+            } => cost = price(node, *prompt_tokens, *completion_tokens),
+            _ => {}
         }
         if let Some(body) = gathered.take(delivery)? {
             let mut reply = json_bytes(StatusCode::OK, body);
             if let Some(node) = node {
                 reply.headers_mut().insert(X_TROOP_NODE, node_header(node));
+            }
+            if let Some(cost) = cost {
+                reply.headers_mut().insert(X_TROOP_COST, cost.into());
             }
             return Ok(reply);
         }

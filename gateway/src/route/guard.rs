@@ -27,6 +27,34 @@ pub(super) fn request_id(headers: &HeaderMap, ours: RequestId) -> HeaderValue {
     }
 }
 
+/// The trace that an answer belongs to: the caller's if it names one, else one named after the request. `span`
+/// is this node's part of it.
+pub(super) fn trace(headers: &HeaderMap, id: RequestId, span: [u8; 8]) -> HeaderValue {
+    let given = headers.get(super::TRACEPARENT);
+    let given = given.and_then(|value| known_trace(value.to_str().ok()?));
+    let own = id.to_string();
+    let (trace, flags) = given.unwrap_or((&own, "00"));
+    let span = u64::from_be_bytes(span).max(1);
+    // Hex digits and hyphens are a valid header.
+    HeaderValue::from_str(&format!("00-{trace}-{span:016x}-{flags}"))
+        .unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The trace and the flags of a `traceparent` of version 00; nothing if it is not one.
+fn known_trace(text: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, span, flags] = parts[..] else {
+        return None;
+    };
+    let hex = |text: &str, length: usize| {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        text.len() == length && text.bytes().all(digit)
+    };
+    let named = |text: &str| text.bytes().any(|byte| byte != b'0');
+    let good = version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
+    (good && named(trace) && named(span)).then_some((trace, flags))
+}
+
 /// The Host must be one of this machine's names for itself.
 pub(super) fn host(
     request: &Request<Incoming>,
@@ -177,3 +205,32 @@ pub(crate) fn percent_decoded(text: &str) -> Result<String, Problem> {
 const PLACEHOLDERS: [&str; 3] = ["troop", "none", "sk-no-key-required"];
 /// Longer than any key that was ever made.
 const KEY_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_belongs_to_the_callers_trace_or_to_one_of_its_own() {
+        let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let none = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+        let id = RequestId([7; 16]);
+        let answered = |given: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(super::super::TRACEPARENT, given.parse().expect("a header"));
+            let value = trace(&headers, id, [0, 0, 0, 0, 0, 0, 0, 9]);
+            value.to_str().expect("text").to_owned()
+        };
+        assert_eq!(
+            answered(theirs),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000009-01"
+        );
+        for odd in [none, "", "00-x-y-z", &theirs.to_uppercase(), &theirs[..54]] {
+            assert_eq!(
+                answered(odd),
+                format!("00-{id}-0000000000000009-00"),
+                "{odd}"
+            );
+        }
+    }
+}

@@ -28,6 +28,8 @@ async fn a_chat_is_answered_as_a_whole() {
         answer.header("x-troop-node"),
         Some(WORKER.to_string().as_str())
     );
+    // Another's node has done it: base + 5 prompt tokens + 2 tokens, at the reference prices.
+    assert_eq!(answer.header("x-troop-cost"), Some("4250"));
     let orders = house.node.orders.lock().expect("no panic");
     assert_eq!(orders[0].payer, OWNER);
     assert_eq!(orders[0].generate.tokens_max, 8192);
