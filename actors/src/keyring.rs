@@ -74,17 +74,14 @@ impl KeyringHandle {
         &self,
         message: impl FnOnce(RpcReplyPort<T>) -> KeyringMessage,
     ) -> Result<T, KeyError> {
-        let away = || KeyError::Unwritten {
-            message: "the keyring does not answer".to_owned(),
-        };
         let actor = self
             .0
             .directory
             .find(|entries| entries.keyring.clone())
-            .ok_or_else(away)?;
+            .ok_or(KeyError::Away)?;
         match actor.call(message, Some(CALL_DEADLINE)).await {
             Ok(ractor::rpc::CallResult::Success(answer)) => Ok(answer),
-            _ => Err(away()),
+            _ => Err(KeyError::Away),
         }
     }
 }

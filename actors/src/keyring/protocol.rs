@@ -101,6 +101,9 @@ pub enum KeyError {
     /// The disk is behind; nothing is taken in until it has caught up.
     #[error("the keyring is busy")]
     Busy,
+    /// The keyring does not answer; what came of the call is not known.
+    #[error("the keyring does not answer; it may be restarting")]
+    Away,
     /// The disk could not be written.
     #[error("the keyring cannot be written: {message}")]
     Unwritten {

@@ -143,7 +143,7 @@ fn key_problem(error: &KeyError) -> Problem {
         KeyError::Ambiguous { .. } => Problem::new(StatusCode::CONFLICT, "key_ambiguous", message),
         KeyError::Full { .. } => Problem::new(StatusCode::CONFLICT, "keys_full", message),
         KeyError::Name { .. } => Problem::new(StatusCode::BAD_REQUEST, "name_invalid", message),
-        KeyError::Unwritten { .. } | KeyError::Busy => {
+        KeyError::Unwritten { .. } | KeyError::Busy | KeyError::Away => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).after(1000)
         }
     }
