@@ -6,7 +6,11 @@ use troop_actors::generate::Sampling;
 
 /// Reads them; the seed apart, since it may be absent.
 pub(super) fn read(fields: &Fields) -> Result<(Sampling, Option<u64>), Problem> {
-    let usual = Sampling::default();
+    let chosen = ["temperature", "top_k", "top_p", "min_p"];
+    let usual = match chosen.iter().any(|name| fields.value(name).is_some()) {
+        true => Sampling::default(),
+        false => unasked(),
+    };
     let repetition = fields.number("repetition_penalty", 0.01, 10.0)?;
     let repeat = fields.number("repeat_penalty", 0.01, 10.0)?;
     if repetition.is_some() && repeat.is_some() && repetition != repeat {
@@ -40,6 +44,18 @@ pub(super) fn read(fields: &Fields) -> Result<(Sampling, Option<u64>), Problem> 
             .map(|seed| seed as u64),
     };
     Ok((sampling, seed))
+}
+
+/// How tokens are chosen for a request that does not say. Small models lose themselves when every token may be
+/// drawn, so the improbable ones are left out; a request that names one of the four gets just what it names.
+fn unasked() -> Sampling {
+    Sampling {
+        temperature: 0.7,
+        top_k: 40,
+        top_p: 0.9,
+        min_p: 0.05,
+        ..Sampling::default()
+    }
 }
 
 fn logit_bias(fields: &Fields) -> Result<Vec<(u32, f32)>, Problem> {

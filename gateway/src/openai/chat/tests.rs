@@ -46,6 +46,27 @@ fn every_field_is_carried_over() {
 }
 
 #[test]
+fn a_request_that_does_not_say_how_tokens_are_chosen_leaves_out_the_improbable() {
+    let sampling = |more| read(more).expect("it is well formed").sampling;
+    let unasked = sampling(json!({"repeat_penalty": 1.0, "top_p": null}));
+    assert_eq!(
+        (
+            unasked.temperature,
+            unasked.top_k,
+            unasked.top_p,
+            unasked.min_p
+        ),
+        (0.7, 40, 0.9, 0.05)
+    );
+    assert_eq!(sampling(json!({"temperature": 1})), Sampling::default());
+    let top_p = Sampling {
+        top_p: 0.5,
+        ..Sampling::default()
+    };
+    assert_eq!(sampling(json!({"top_p": 0.5})), top_p);
+}
+
+#[test]
 fn conversations_are_read_in_all_their_forms() {
     let chat = read(json!({"messages": [
         {"role": "developer", "content": "be kind"},
