@@ -228,3 +228,41 @@ fn a_node_that_is_asked_to_stop_lets_streams_finish_and_takes_no_new_ones() {
         "the books are read without a node"
     );
 }
+
+#[test]
+fn a_node_that_is_asked_to_stop_finishes_what_runs_and_sends_away_who_waits() {
+    let folder = Folder::with_model();
+    let mut node = Node::start_with(&folder, &[("TROOP_GRACE", "100")]);
+    // A scheduler that has just started waits for workers it may not have heard of yet.
+    until("the scheduler knows its workers", || {
+        let up = folder.json(&["status"])["uptime_seconds"].as_u64()?;
+        (up > 15).then_some(())
+    });
+    let ask = json!({ "n": 16, "max_tokens": 40, "seed": 1 });
+    let mut streams: Vec<_> = (0..2)
+        .map(|_| node.stream(None, ask.clone()).unwrap())
+        .collect();
+    for stream in &mut streams {
+        stream.event().unwrap();
+    }
+    let address = node.address.clone();
+    let waiting = std::thread::spawn(move || support::chat(&address, None, json!({})));
+    until("the third request waits", || {
+        let queue = folder.json(&["status"])["queue"]["waiting"].as_u64()?;
+        (queue == 1).then_some(())
+    });
+
+    node.signal("-TERM");
+
+    let answer = waiting.join().unwrap().unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(node.process.try_wait().unwrap().is_none(), "the others run");
+    for stream in &mut streams {
+        let (_, error) = stream.rest().unwrap();
+        assert_eq!(error, None);
+    }
+    assert!(node.process.wait().unwrap().success());
+    // A receipt that was still on its way is delivered by the next node.
+    let _node = Node::start(&folder);
+    wait_idle(&folder);
+}
