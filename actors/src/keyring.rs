@@ -8,7 +8,7 @@ mod ring;
 mod store;
 
 pub use protocol::{KeyError, KeyRecord};
-pub use ring::Ring;
+pub use ring::{OWNER, Ring, check_name};
 
 use crate::contract::Time;
 use crate::ids::{Digest, MemberId, digest};

@@ -157,11 +157,20 @@ impl LedgerHandle {
 
     /// Recomputes the books from the disk and compares them with those in memory.
     pub async fn verify(&self) -> Result<Result<Verdict, StoreError>, Away> {
-        self.ask(LedgerMessage::Verify).await
+        self.ask_within(VERIFY_DEADLINE, LedgerMessage::Verify)
+            .await
     }
 
     async fn ask<T: Send + 'static>(
         &self,
+        message: impl FnOnce(RpcReplyPort<T>) -> LedgerMessage,
+    ) -> Result<T, Away> {
+        self.ask_within(CALL_DEADLINE, message).await
+    }
+
+    async fn ask_within<T: Send + 'static>(
+        &self,
+        deadline: Duration,
         message: impl FnOnce(RpcReplyPort<T>) -> LedgerMessage,
     ) -> Result<T, Away> {
         let actor = self
@@ -169,7 +178,7 @@ impl LedgerHandle {
             .directory
             .find(|entries| entries.ledger.clone())
             .ok_or(Away)?;
-        match actor.call(message, Some(CALL_DEADLINE)).await {
+        match actor.call(message, Some(deadline)).await {
             Ok(ractor::rpc::CallResult::Success(answer)) => Ok(answer),
             _ => Err(Away),
         }
@@ -395,8 +404,11 @@ fn read<T: Send + 'static>(
     Ok(())
 }
 
-/// How long a call may take: a verification reads every entry.
+/// How long a call may take: it finds the answer in memory, or waits for one commit.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a verification may take, which reads every entry. The one such deadline there is: whoever asks
+/// for somebody else waits at least as long.
+pub const VERIFY_DEADLINE: Duration = Duration::from_secs(600);
 /// Entries of one statement, at most.
 pub const STATEMENT_MAX: usize = 1000;
 /// Grants that may wait for the disk, at most.

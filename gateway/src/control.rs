@@ -5,7 +5,8 @@
 //! GET    /v1/troop/balance[?member=] -> Balance           GET    /v1/troop/accounts  -> Accounts
 //! GET    /v1/troop/ledger/verify     -> LedgerVerified    GET    /v1/troop/keys      -> Keys
 //! POST   /v1/troop/keys  KeyWanted   -> KeyCreated        DELETE /v1/troop/keys/{prefix} -> KeyRevoked
-//! POST   /v1/troop/models/load LoadWanted -> Loaded       POST   /v1/troop/drain     -> Draining
+//! POST   /v1/troop/credits CreditWanted -> CreditGiven    POST   /v1/troop/drain     -> Draining
+//! POST   /v1/troop/models/load LoadWanted -> Loaded
 //! ```
 //!
 //! Every answer names its form in `schema`; members are only ever added. Whoever can open the socket is the
@@ -220,7 +221,8 @@ pub struct LedgerVerified {
 pub struct KeyWanted {
     /// The member's name: 1 to 64 letters, digits, `.`, `_` or `-`.
     pub member: String,
-    /// Whole credits that a new member gets, once; [`CREDITS_DEFAULT`] where it is not said.
+    /// Whole credits that a new member gets, once; [`CREDITS_DEFAULT`] where it is not said. For a member
+    /// who has had credits it must not be said: see [`CreditWanted`].
     #[serde(default)]
     pub credits: Option<u64>,
 }
@@ -248,6 +250,28 @@ pub struct KeyCreated {
     /// The key.
     #[serde(flatten)]
     pub made: KeyMade,
+}
+
+/// A wish to give a member more credits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreditWanted {
+    /// The member's name or id.
+    pub member: String,
+    /// Whole credits.
+    pub credits: u64,
+    /// Chosen by whoever asks; the same one twice is one gift.
+    pub id: String,
+}
+
+/// Credits that were given, as an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditGiven {
+    /// `troop.credit/v1`.
+    pub schema: String,
+    /// The member's account now.
+    #[serde(flatten)]
+    pub account: Account,
 }
 
 /// A key, without its secret.

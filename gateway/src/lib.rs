@@ -28,5 +28,7 @@ mod route;
 mod sse;
 mod text;
 
+pub use text::nearest;
+
 #[cfg(test)]
 mod scripted;

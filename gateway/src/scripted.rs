@@ -176,6 +176,13 @@ impl Backend for Scripted {
         }))
     }
 
+    fn credit(
+        &self,
+        wanted: control::CreditWanted,
+    ) -> Later<'_, Result<control::Account, Problem>> {
+        Box::pin(async move { self.account(Some(&wanted.member)).await })
+    }
+
     fn keys(&self) -> Later<'_, Result<Vec<control::Key>, Problem>> {
         now(Ok(Vec::new()))
     }

@@ -32,7 +32,7 @@ pub(crate) fn plain(sentence: &str) -> String {
 
 /// The name among `names` that was most likely meant by `asked`, if any is near: at most a third of its
 /// letters differ, or one begins with the other.
-pub(crate) fn nearest<'a>(asked: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(asked: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let asked: Vec<char> = asked
         .chars()
         .take(NAME_CHARS_MAX)

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use troop_actors::engine_process::{EngineProcessHandle, Served};
 use troop_actors::ids::{MemberId, digest};
+use troop_actors::keyring::OWNER;
 use troop_actors::ledger::LedgerHandle;
 use troop_actors::ledger::protocol::GrantError;
 use troop_actors::model_store::{Manifest, Store};
@@ -32,6 +33,8 @@ pub struct NodeOptions {
     pub roles: Roles,
     /// Where it listens for HTTP.
     pub listen: Vec<SocketAddr>,
+    /// Names of this machine that a client may use besides `localhost` and its addresses.
+    pub hosts: Vec<String>,
     /// The models it serves; they are in its store.
     pub models: Vec<Manifest>,
     /// Threads of each engine.
@@ -123,7 +126,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
             )),
             listen: options.listen,
             bound: Arc::default(),
-            hosts: Vec::new(),
+            hosts: options.hosts,
             socket: Some(home.socket()),
             limits: Limits::default(),
             stop: stop_asked.clone(),
@@ -172,7 +175,7 @@ impl Running {
         // The same id twice is one grant, so whatever came of a try that was cut short, another does no harm.
         let granted =
             patiently(
-                async || match ledger.grant(id, self.owner, "owner", OPENING).await {
+                async || match ledger.grant(id, self.owner, OWNER, OPENING).await {
                     Ok(Err(GrantError::Unwritten)) => Err(GrantError::Unwritten.to_string()),
                     Ok(answer) => Ok(answer),
                     Err(away) => Err(away.to_string()),

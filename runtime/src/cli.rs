@@ -7,6 +7,7 @@ mod balance;
 mod client;
 mod fault;
 mod help;
+mod interrupt;
 mod key;
 mod ledger;
 mod models;
@@ -18,11 +19,14 @@ mod status;
 mod table;
 
 use crate::home::Home;
-use clap::{CommandFactory, Parser, Subcommand};
-use fault::Fault;
-use std::io::IsTerminal;
+use clap::builder::FalseyValueParser;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use fault::{Code, Fault};
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Pool the machines you own and serve language models to one another.
 #[derive(Debug, Parser)]
@@ -38,16 +42,46 @@ struct Line {
     #[arg(long, global = true, env = "TROOP_HOME", value_name = "FOLDER")]
     home: Option<PathBuf>,
     /// Print JSON on stdout
-    #[arg(long, global = true)]
+    #[arg(long, global = true, env = "TROOP_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
+    /// Say nothing but errors on stderr; of a list print the first column alone
+    #[arg(short, long, global = true, env = "TROOP_QUIET", value_parser = FalseyValueParser::new())]
+    quiet: bool,
     /// Say more on stderr; twice for every message
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        env = "TROOP_COLOR",
+        value_enum,
+        default_value = "auto"
+    )]
+    color: Color,
     /// Draw no progress bars
-    #[arg(long, global = true, env = "TROOP_NO_PROGRESS")]
+    #[arg(
+        long,
+        global = true,
+        env = "TROOP_NO_PROGRESS",
+        value_parser = FalseyValueParser::new()
+    )]
     no_progress: bool,
+    /// How long the node may take to answer, as in 500ms, 30s or 5m
+    #[arg(long, global = true, env = "TROOP_TIMEOUT", value_name = "TIME", value_parser = time_span)]
+    timeout: Option<Duration>,
     #[command(subcommand)]
     verb: Option<Verb>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,20 +100,30 @@ enum Verb {
     /// Delete models
     Rm(models::RmArgs),
     /// List the engines that run, and the requests they serve
-    Ps,
+    Ps(WatchArgs),
     /// Say what runs where, and whether it is well
-    Status,
+    Status(WatchArgs),
     /// Show the owner's account, or a member's
     Balance(balance::BalanceArgs),
     /// Make, list and revoke API keys for guests
     Key(key::KeyArgs),
+    /// Give a member more credits
+    Credit(key::CreditArgs),
     /// Recompute the books
     Ledger(ledger::LedgerArgs),
-    /// Show the help of a command, of the environment (env) or of exit-codes
+    /// Explain a verb, the environment (env) or the exit codes (exit-codes)
     Help(help::HelpArgs),
     /// Serve one model over the standard streams; the node starts this by itself
     #[command(hide = true)]
     Engine(crate::engine_child::EngineArgs),
+}
+
+/// Arguments of verbs that can be watched.
+#[derive(Debug, clap::Args)]
+struct WatchArgs {
+    /// Again every two seconds, until Ctrl-C
+    #[arg(long, short)]
+    watch: bool,
 }
 
 /// What every verb knows.
@@ -87,16 +131,73 @@ enum Verb {
 struct Context {
     home: Home,
     json: bool,
+    quiet: bool,
     bars: bool,
+    timeout: Option<Duration>,
+}
+
+impl Context {
+    /// Says something to a person; data goes to [`print`].
+    fn say(&self, line: impl Display) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Does `once` once, or again and again on a terminal's cleared screen.
+    fn watched(
+        &self,
+        args: &WatchArgs,
+        mut once: impl FnMut() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if !args.watch {
+            return once();
+        }
+        loop {
+            if !self.json && std::io::stdout().is_terminal() {
+                print("\x1b[H\x1b[2J")?;
+            }
+            once()?;
+            std::thread::sleep(WATCH_EVERY);
+        }
+    }
+
+    #[cfg(test)]
+    fn quiet(home: Home) -> Context {
+        Context {
+            home,
+            json: false,
+            quiet: true,
+            bars: false,
+            timeout: None,
+        }
+    }
+}
+
+/// One line of data.
+fn print(line: impl Display) -> Result<(), Fault> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+/// One object of data.
+fn print_json(object: &impl serde::Serialize) -> Result<(), Fault> {
+    print(serde_json::to_string(object).map_err(Fault::failed)?)
 }
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => return misread(&error),
+    };
     if let Some(Verb::Engine(args)) = line.verb {
         return crate::engine_child::run(args);
     }
-    end_quietly_unread();
+    match line.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
     trace(line.verbose);
     let json = line.json;
     match go(line) {
@@ -108,13 +209,48 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// A command line that cannot be read, or that asks only for help; programs get an object here too.
+fn misread(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|word| word == "--json")
+        || std::env::var_os("TROOP_JSON").is_some_and(|value| !value.is_empty());
+    if !error.use_stderr() || !json {
+        error.exit();
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let fault = Fault::usage(first.trim_start_matches("error: "));
+    fault.print(true);
+    Code::Usage.exit()
+}
+
+/// A span of time: a number, and `ms`, `s`, `m` or `h`; seconds where neither is said.
+fn time_span(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("use ms, s, m or h".to_owned()),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "use a whole number".to_owned())?;
+    match number.checked_mul(unit_ms) {
+        Some(ms) if (1..=TIME_SPAN_MS_MAX).contains(&ms) => Ok(Duration::from_millis(ms)),
+        _ => Err("use more than nothing and at most a day".to_owned()),
+    }
+}
+
 fn go(line: Line) -> Result<(), Fault> {
     let home = Home::find(line.home)?;
-    let bars = !line.no_progress && std::io::stderr().is_terminal();
+    let bars = !line.no_progress && !line.quiet && std::io::stderr().is_terminal();
     let context = Context {
         home,
         json: line.json,
+        quiet: line.quiet,
         bars,
+        timeout: line.timeout,
     };
     match line.verb {
         None => bare(&context),
@@ -124,12 +260,13 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::List) => models::list(&context),
         Some(Verb::Show(args)) => models::show(&context, args),
         Some(Verb::Rm(args)) => models::rm(&context, args),
-        Some(Verb::Ps) => ps::go(&context),
-        Some(Verb::Status) => status::go(&context),
+        Some(Verb::Ps(args)) => context.watched(&args, || ps::go(&context)),
+        Some(Verb::Status(args)) => context.watched(&args, || status::go(&context)),
         Some(Verb::Balance(args)) => balance::go(&context, args),
         Some(Verb::Key(args)) => key::go(&context, args),
+        Some(Verb::Credit(args)) => key::credit(&context, args),
         Some(Verb::Ledger(args)) => ledger::go(&context, args),
-        Some(Verb::Help(args)) => help::go(Line::command(), &args),
+        Some(Verb::Help(args)) => help::go(&context, Line::command(), &args),
         Some(Verb::Engine(_)) => unreachable!("main has gone there already"),
     }
 }
@@ -141,22 +278,9 @@ fn bare(context: &Context) -> Result<(), Fault> {
         return Err(Fault::usage("a command is needed"));
     }
     let _ = status::go(context).map_err(|fault| fault.print(false));
-    println!("\ntroop node          run a node here");
-    println!("troop run smollm2   ask a model");
-    println!("troop --help        everything else");
-    Ok(())
-}
-
-/// `println!` panics when its reader has gone; to whoever typed `| head` that is no fault.
-fn end_quietly_unread() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload_as_str().unwrap_or_default();
-        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
-            std::process::exit(fault::Code::Unread as i32);
-        }
-        usual(panic);
-    }));
+    print("\ntroop node          run a node here")?;
+    print("troop run smollm2   ask a model")?;
+    print("troop --help        everything else")
 }
 
 fn trace(verbose: u8) {
@@ -184,10 +308,58 @@ fn tokio() -> Result<tokio::runtime::Runtime, Fault> {
     runtime.map_err(|error| Fault::failed("no runtime could be started").because(error))
 }
 
+/// How often what is watched is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// A day: whoever waits longer for an answer has forgotten the question.
+const TIME_SPAN_MS_MAX: u64 = 24 * 3_600_000;
 const AFTER_HELP: &str = "\
 Examples:
   troop node                              serve smollm2 on http://127.0.0.1:9000/v1
   troop run smollm2 \"Why is the sky blue?\"
   troop key create --member bo            a key for a guest, with 100 credits
 
-More: troop help env, troop help exit-codes";
+troop help env lists the environment variables, troop help exit-codes the exit codes.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_flag_of_all_verbs_but_verbose_has_its_variable() {
+        Line::command().debug_assert();
+        let globals = Line::command();
+        let globals = globals.get_arguments().filter(|arg| arg.is_global_set());
+        let bare: Vec<_> = globals
+            .filter(|arg| arg.get_env().is_none())
+            .map(|arg| arg.get_id().to_string())
+            .collect();
+        // How much is said is TROOP_LOG's, which can say more than a count.
+        assert_eq!(bare, ["verbose"]);
+    }
+
+    #[test]
+    fn a_span_of_time_has_a_unit_and_bounds() {
+        let cases = [
+            ("30s", Some(30_000)),
+            ("30", Some(30_000)),
+            ("250ms", Some(250)),
+            ("2m", Some(120_000)),
+            ("24h", Some(86_400_000)),
+            ("25h", None),
+            ("0", None),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("99999999999999999999h", None),
+            ("3 é", None),
+        ];
+        for (text, ms) in cases {
+            assert_eq!(
+                time_span(text).ok(),
+                ms.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
+}

@@ -24,6 +24,15 @@ pub enum HomeError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Others can get into it, and it holds other things than troop's.
+    #[error(
+        "{folder} is open to other users and was not made by troop; \
+         give it to troop alone (chmod 700), or choose another"
+    )]
+    Open {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The key is not one.
     #[error("{path}: a key file is 32 bytes, this one has {bytes}")]
     Key {
@@ -55,14 +64,30 @@ impl Home {
         Ok(Home { folder })
     }
 
-    /// Makes the folder if it is absent.
+    /// Makes the folder if it is absent. One that is there and open to others is closed, but only if it is
+    /// troop's own or empty: a folder with somebody's other things is not ours to close.
     pub fn make(&self) -> Result<(), HomeError> {
-        use std::os::unix::fs::DirBuilderExt;
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         let mut builder = fs::DirBuilder::new();
         builder
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)
+            .map_err(disk(&self.folder))?;
+        let facts = fs::metadata(&self.folder).map_err(disk(&self.folder))?;
+        if facts.permissions().mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        let ours = ["node.key", "models"]
+            .iter()
+            .any(|name| self.path(name).exists());
+        let mut inside = fs::read_dir(&self.folder).map_err(disk(&self.folder))?;
+        if !ours && inside.next().is_some() {
+            return Err(HomeError::Open {
+                folder: self.folder.clone(),
+            });
+        }
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))
             .map_err(disk(&self.folder))
     }
 

@@ -92,12 +92,15 @@ pub enum KeyError {
         /// The limit.
         limit: usize,
     },
-    /// A name is empty or too long, or has control characters.
-    #[error("name: 1 to {limit} bytes without control characters")]
+    /// A name is empty or too long, or has other characters than names have.
+    #[error("member: a name is 1 to {limit} letters, digits, dots, underscores or hyphens")]
     Name {
         /// The limit.
         limit: usize,
     },
+    /// The name is the owner's, who needs no key.
+    #[error("member: the name owner is the owner's, who needs no key on this machine")]
+    Owner,
     /// The disk is behind; nothing is taken in until it has caught up.
     #[error("the keyring is busy")]
     Busy,

@@ -77,16 +77,9 @@ impl Core for Ring {
                 out.push(Effect::Answer { call, outcome });
             }
             Input::Add { call, record } => {
-                let name = &record.name;
-                let lawful = (1..=NAME_BYTES_MAX).contains(&name.len());
-                let refusal = if !lawful || name.chars().any(char::is_control) {
-                    Some(KeyError::Name {
-                        limit: NAME_BYTES_MAX,
-                    })
-                } else {
-                    (self.keys.len() >= KEYS_MAX).then_some(KeyError::Full { limit: KEYS_MAX })
-                };
-                if let Some(refusal) = refusal {
+                let full = KeyError::Full { limit: KEYS_MAX };
+                let room = (self.keys.len() < KEYS_MAX).then_some(()).ok_or(full);
+                if let Err(refusal) = check_name(&record.name).and(room) {
                     let outcome = Err(refusal);
                     return out.push(Effect::Answer { call, outcome });
                 }
@@ -146,10 +139,28 @@ impl Core for Ring {
     }
 }
 
+/// Whether `name` may be a guest's: it stands in listings, in addresses and on terminals, and the owner's is
+/// taken.
+pub fn check_name(name: &str) -> Result<(), KeyError> {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let lawful = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(harmless);
+    if !lawful {
+        return Err(KeyError::Name {
+            limit: NAME_BYTES_MAX,
+        });
+    }
+    match name.eq_ignore_ascii_case(OWNER) {
+        true => Err(KeyError::Owner),
+        false => Ok(()),
+    }
+}
+
+/// What the books call the owner of the node that keeps them.
+pub const OWNER: &str = "owner";
 /// Keys, at most: a group of friends has dozens.
 const KEYS_MAX: usize = 10_000;
 /// Bytes of a member's name, at most.
-const NAME_BYTES_MAX: usize = 128;
+const NAME_BYTES_MAX: usize = 64;
 /// Writes in flight, at most; below the writer's own queue.
 const WRITES_MAX: usize = 8;
 
@@ -163,7 +174,7 @@ mod tests {
             hash: Digest([n; 32]),
             prefix: format!("troop-{n:02}"),
             member: MemberId([n; 16]),
-            name: format!("member {n}"),
+            name: format!("member-{n}"),
             created: Time(n.into()),
         }
     }
@@ -231,14 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_could_not_be_read_back_or_printed_is_refused() {
+    fn a_name_that_is_the_owners_or_could_not_be_typed_back_is_refused() {
         let mut ring = Ring::new(Vec::new());
-        let long = "n".repeat(129);
+        let (long, longest) = ("n".repeat(65), "n".repeat(64));
         for (name, lawful) in [
             ("", false),
             ("a\nb", false),
+            ("a b", false),
+            ("é", false),
             (&long[..], false),
-            ("Ann É", true),
+            ("owner", false),
+            ("Owner", false),
+            (&longest[..], true),
+            ("Ann.E_1-2", true),
         ] {
             let mut record = key(1);
             record.name = name.to_owned();

@@ -1,5 +1,7 @@
 //! A leaf: the folder of models. Names are small JSON files, models are files named by their hash.
 
+use super::alias::Alias;
+use super::pull::Source;
 use crate::ids::Passport;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -140,19 +142,42 @@ impl Store {
         self.blob_path(&manifest.sha256)
     }
 
-    /// Forgets a name, and deletes the file when no other name has it. Returns the bytes freed.
-    pub fn remove(&self, name: &str) -> Result<u64, StoreError> {
+    /// The model of that name, if it is here and is what `source` stands for: by its record and the size of
+    /// its file, without reading it.
+    pub fn present(&self, name: &str, source: &Source) -> Option<Manifest> {
+        let manifest = self.find(name).ok()?;
+        let meant = self.meant(name, source)? == manifest.sha256;
+        let whole =
+            fs::metadata(self.blob(&manifest)).is_ok_and(|blob| blob.len() == manifest.size);
+        (meant && whole).then_some(manifest)
+    }
+
+    /// The hash that `source` stands for under that name: the known name's own, or the one that came from
+    /// there before.
+    pub(super) fn meant(&self, name: &str, source: &Source) -> Option<String> {
+        let alias = Alias::find(name).filter(|alias| alias.source() == *source);
+        let recorded = || {
+            let manifest = self.find(name).ok()?;
+            (manifest.source == source.to_string()).then_some(manifest.sha256)
+        };
+        alias.map(|alias| alias.sha256.to_owned()).or_else(recorded)
+    }
+
+    /// Forgets a name, under the store's lock.
+    pub(super) fn forget(&self, name: &str) -> Result<u64, StoreError> {
         let manifest = self.find(name)?;
         let path = self.manifest_path(name);
         fs::remove_file(&path).map_err(disk(&path))?;
-        if self
-            .list()?
-            .iter()
-            .any(|other| other.sha256 == manifest.sha256)
-        {
+        self.drop_unnamed(&manifest)
+    }
+
+    /// Deletes the file that a name stood for, unless another name has it. Returns the bytes freed.
+    pub(super) fn drop_unnamed(&self, manifest: &Manifest) -> Result<u64, StoreError> {
+        let named = |other: &Manifest| other.sha256 == manifest.sha256;
+        if self.list()?.iter().any(named) {
             return Ok(0);
         }
-        let blob = self.blob(&manifest);
+        let blob = self.blob(manifest);
         match fs::remove_file(&blob) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk(&blob)(error)),
             _ => Ok(manifest.size),

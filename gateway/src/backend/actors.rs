@@ -1,21 +1,23 @@
 //! The backend of a running node: the other actors, asked by their handles.
 
+mod members;
+
 use super::known::Known;
 use super::{Backend, Check, Later, Model};
 use crate::control;
 use crate::problem::Problem;
-use crate::text::{nearest, plain, shown};
+use crate::text::{plain, shown};
 use hyper::StatusCode;
+use members::{account_line, key_problem};
 use ractor::ActorCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use troop_actors::engine_process::{EngineProcessHandle, EngineState};
-use troop_actors::ids::{MemberId, NodeKey, Passport, digest};
-use troop_actors::keyring::{KeyError, KeyringHandle};
-use troop_actors::ledger::{Account, LedgerHandle};
+use troop_actors::ids::{MemberId, NodeKey, Passport};
+use troop_actors::keyring::KeyringHandle;
+use troop_actors::ledger::LedgerHandle;
 use troop_actors::model_store::{Store, StoreError};
 use troop_actors::outbox::OutboxHandle;
-use troop_actors::price::CREDIT;
 use troop_actors::scheduler::SchedulerHandle;
 use troop_actors::session::protocol::Order;
 use troop_actors::session::{self, Deliveries, OpenError};
@@ -71,27 +73,6 @@ impl Actors {
         SchedulerHandle::new(self.node.clone())
     }
 
-    /// Gives a new member its first credits. The grant's id follows from the member's, so it is made once
-    /// whatever the amount.
-    async fn welcome(&self, member: MemberId, name: &str, credits: u64) -> Result<(), Problem> {
-        if credits == 0 {
-            return Ok(());
-        }
-        let amount = credits.checked_mul(CREDIT).ok_or_else(|| {
-            let most = u64::MAX / CREDIT;
-            Problem::field("credits", format!("credits must be at most {most}"))
-        })?;
-        let id = digest("troop/grant/welcome/v1", &[&member.0]).0;
-        let mut short = [0; 16];
-        short.copy_from_slice(&id[..16]);
-        use troop_actors::ledger::protocol::GrantError;
-        match self.ledger().grant(short, member, name, amount).await {
-            Ok(Ok(()) | Err(GrantError::Different)) => Ok(()),
-            Ok(Err(error)) => Err(Problem::field("credits", plain(&error.to_string()))),
-            Err(_) => Err(Problem::unavailable("ledger")),
-        }
-    }
-
     async fn check_engines(&self) -> Check {
         let status = self.engine_process().status().await;
         let ready = |state: &EngineState| matches!(state, EngineState::Ready(_));
@@ -121,31 +102,6 @@ fn state_word(state: &EngineState) -> &'static str {
         EngineState::Starting { .. } => "starting",
         EngineState::Ready(_) => "ready",
         EngineState::Unfit { .. } => "unfit",
-    }
-}
-
-fn account_line(member: MemberId, account: &Account) -> control::Account {
-    control::Account {
-        member: member.to_string(),
-        name: account.name.clone(),
-        granted_micros: account.granted,
-        earned_micros: account.earned,
-        spent_micros: account.spent,
-        held_micros: account.held,
-        available_micros: account.available(),
-    }
-}
-
-fn key_problem(error: &KeyError) -> Problem {
-    let message = plain(&error.to_string());
-    match error {
-        KeyError::Unknown { .. } => Problem::new(StatusCode::NOT_FOUND, "key_not_found", message),
-        KeyError::Ambiguous { .. } => Problem::new(StatusCode::CONFLICT, "key_ambiguous", message),
-        KeyError::Full { .. } => Problem::new(StatusCode::CONFLICT, "keys_full", message),
-        KeyError::Name { .. } => Problem::new(StatusCode::BAD_REQUEST, "name_invalid", message),
-        KeyError::Unwritten { .. } | KeyError::Busy | KeyError::Away => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).after(1000)
-        }
     }
 }
 
@@ -288,31 +244,7 @@ impl Backend for Actors {
         &'a self,
         member: Option<&'a str>,
     ) -> Later<'a, Result<control::Account, Problem>> {
-        Box::pin(async move {
-            let unavailable = |_| Problem::unavailable("ledger");
-            let Some(asked) = member else {
-                let account = self
-                    .ledger()
-                    .account(self.owner)
-                    .await
-                    .map_err(unavailable)?;
-                return Ok(account_line(self.owner, &account));
-            };
-            let accounts = self.ledger().accounts().await.map_err(unavailable)?;
-            let found = accounts
-                .iter()
-                .find(|(member, account)| account.name == asked || member.to_string() == asked);
-            let names = || accounts.values().map(|account| account.name.as_str());
-            found
-                .map(|(member, account)| account_line(*member, account))
-                .ok_or_else(|| {
-                    let hint = nearest(asked, names().filter(|name| !name.is_empty()))
-                        .map(|near| format!("; did you mean {}?", shown(near)));
-                    let hint = hint.unwrap_or_default();
-                    let message = format!("there is no member {}{hint}", shown(asked));
-                    Problem::new(StatusCode::NOT_FOUND, "member_not_found", message).about("member")
-                })
-        })
+        Box::pin(self.account_of(member))
     }
 
     fn accounts(&self) -> Later<'_, Result<Vec<control::Account>, Problem>> {
@@ -353,25 +285,14 @@ impl Backend for Actors {
         &self,
         wanted: control::KeyWanted,
     ) -> Later<'_, Result<control::KeyMade, Problem>> {
-        Box::pin(async move {
-            let name = wanted.member;
-            let credits = wanted.credits.unwrap_or(control::CREDITS_DEFAULT);
-            // The credits first: a key without them would look like a broken promise, credits without a
-            // key are simply there when the key is asked for again.
-            let member = MemberId::of_name(self.node.wiring.coordinator, &name);
-            self.welcome(member, &name, credits).await?;
-            let made = self.keyring().create(&name).await;
-            let (key, record) = made.map_err(|error| key_problem(&error))?;
-            let account = self.ledger().account(member).await;
-            let account = account.map_err(|_| Problem::unavailable("ledger"))?;
-            Ok(control::KeyMade {
-                key,
-                prefix: record.prefix,
-                member: member.to_string(),
-                name,
-                available_micros: account.available(),
-            })
-        })
+        Box::pin(self.make_key(wanted))
+    }
+
+    fn credit(
+        &self,
+        wanted: control::CreditWanted,
+    ) -> Later<'_, Result<control::Account, Problem>> {
+        Box::pin(self.give(wanted))
     }
 
     fn keys(&self) -> Later<'_, Result<Vec<control::Key>, Problem>> {

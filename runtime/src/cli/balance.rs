@@ -1,7 +1,7 @@
 //! `balance`: the owner's account, a member's, or all.
 
 use super::fault::Fault;
-use super::{Context, client, table};
+use super::{Context, client, print, table};
 use clap::Args;
 use troop_gateway::control::{Account, Accounts, Balance};
 
@@ -22,26 +22,14 @@ pub(super) fn go(context: &Context, args: BalanceArgs) -> Result<(), Fault> {
         (serde_json::to_string(&all), all.accounts)
     } else {
         let path = match &args.member {
-            Some(member)
-                if member
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) =>
-            {
-                format!("/v1/troop/balance?member={member}")
-            }
-            Some(_) => {
-                return Err(Fault::usage(
-                    "--member: names are letters, digits, '.', '_', '-'",
-                ));
-            }
+            Some(member) => format!("/v1/troop/balance?member={}", client::encoded(member)),
             None => "/v1/troop/balance".to_owned(),
         };
         let one: Balance = client::get(context, &path)?;
         (serde_json::to_string(&one), vec![one.account])
     };
     if context.json {
-        println!("{}", text.map_err(Fault::failed)?);
-        return Ok(());
+        return print(text.map_err(Fault::failed)?);
     }
     let row = |account: &Account| {
         vec![
@@ -53,9 +41,6 @@ pub(super) fn go(context: &Context, args: BalanceArgs) -> Result<(), Fault> {
         ]
     };
     let rows: Vec<_> = accounts.iter().map(row).collect();
-    table::print(
-        &["MEMBER", "AVAILABLE ", "HELD ", "EARNED ", "SPENT "],
-        &rows,
-    );
-    Ok(())
+    let header = ["MEMBER", "AVAILABLE ", "HELD ", "EARNED ", "SPENT "];
+    table::show(context, &header, &rows)
 }

@@ -19,6 +19,31 @@ pub(super) fn get<T: DeserializeOwned>(context: &Context, path: &str) -> Result<
     ask(context, Method::GET, path, Bytes::new())
 }
 
+/// GET of what may take as long as `deadline`; after a moment `words` say so.
+pub(super) fn get_slow<T: DeserializeOwned>(
+    context: &Context,
+    path: &str,
+    deadline: Duration,
+    words: &str,
+) -> Result<T, Fault> {
+    let deadline = context.timeout.unwrap_or(deadline);
+    tokio()?.block_on(async {
+        let socket = context.home.socket();
+        let asked = within(deadline, answer(&socket, Method::GET, path, Bytes::new()));
+        ::tokio::pin!(asked);
+        ::tokio::select! {
+            answer = &mut asked => return read(&answer?),
+            () = ::tokio::time::sleep(PATIENCE) => context.say(words),
+        }
+        read(&asked.await?)
+    })
+}
+
+/// GET from the node at `socket`, for verbs that are in a runtime already.
+pub(super) async fn get_from<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Fault> {
+    read(&within(DEADLINE, answer(socket, Method::GET, path, Bytes::new())).await?)
+}
+
 /// POST of a body, and the answer as `T`.
 pub(super) fn post<T: DeserializeOwned>(
     context: &Context,
@@ -41,36 +66,65 @@ fn ask<T: DeserializeOwned>(
     body: Bytes,
 ) -> Result<T, Fault> {
     tokio()?.block_on(async {
-        let asked = async {
-            let response = send(&context.home.socket(), method, path, body).await?;
-            whole(response).await
-        };
-        let bytes = timeout(DEADLINE, asked)
-            .await
-            .map_err(|_| Fault::new(Code::TimedOut, "the node does not answer"))??;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Fault::failed("the node answers in another form").because(error))
+        let socket = context.home.socket();
+        let deadline = context.timeout.unwrap_or(DEADLINE);
+        read(&within(deadline, answer(&socket, method, path, body)).await?)
     })
 }
 
-/// Sends a request; an answer that is an error is one here too.
+async fn answer(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Bytes, Fault> {
+    whole(send(socket, method, path, body).await?).await
+}
+
+/// A word as it stands in a path or a query.
+pub(super) fn encoded(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    word.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(answer)
+        .map_err(|error| Fault::failed("the node answers in another form").because(error))
+}
+
+/// What `asked` comes to, if it does within `deadline`.
+pub(super) async fn within<T>(
+    deadline: Duration,
+    asked: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match timeout(deadline, asked).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let what = format!(
+                "the node did not answer within {} s",
+                deadline.as_secs_f32()
+            );
+            Err(Fault::new(Code::TimedOut, what).hint("troop status, or more time with --timeout"))
+        }
+    }
+}
+
+/// Sends a request; an answer that is an error is one here too. Only a socket that nobody listens at is
+/// [`Code::Unreachable`]: what fails later may have been heard.
 pub(super) async fn send(
     socket: &Path,
     method: Method,
     path: &str,
     body: Bytes,
 ) -> Result<Response<Incoming>, Fault> {
-    let away = |cause: String| {
+    let stream = UnixStream::connect(socket).await.map_err(|error| {
         Fault::new(Code::Unreachable, "no node is running here")
-            .because(cause)
+            .because(format!("{}: {error}", socket.display()))
             .hint("troop node")
-    };
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| away(format!("{}: {error}", socket.display())))?;
+    })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| away(error.to_string()))?;
+        .map_err(Fault::broken_off)?;
     // The connection's own task ends with the connection, which ends with this command.
     #[allow(clippy::disallowed_methods)]
     ::tokio::spawn(connection);
@@ -84,7 +138,7 @@ pub(super) async fn send(
     let response = sender
         .send_request(request)
         .await
-        .map_err(|error| away(error.to_string()))?;
+        .map_err(Fault::broken_off)?;
     if response.status().is_success() {
         return Ok(response);
     }
@@ -100,7 +154,8 @@ pub(super) fn fault(status: u16, body: &[u8]) -> Fault {
         .as_str()
         .unwrap_or("the node refuses")
         .to_owned();
-    let code = match (status, value["error"]["code"].as_str()) {
+    let name = value["error"]["code"].as_str();
+    let code = match (status, name) {
         (_, Some("insufficient_quota")) => Code::Credits,
         (401 | 403, _) => Code::Unauthorised,
         (404, _) => Code::NotFound,
@@ -108,18 +163,24 @@ pub(super) fn fault(status: u16, body: &[u8]) -> Fault {
         (400, _) => Code::Usage,
         _ => Code::Failed,
     };
-    Fault::new(code, message)
+    let fault = Fault::new(code, message);
+    match name {
+        Some(name) => fault.named(name),
+        None => fault,
+    }
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Bytes, Fault> {
     let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
     let collected = body.collect().await;
-    collected.map(|body| body.to_bytes()).map_err(|error| {
-        Fault::new(Code::Unreachable, "the node's answer broke off").because(error)
-    })
+    collected
+        .map(|body| body.to_bytes())
+        .map_err(Fault::broken_off)
 }
 
-/// How long a question about the node may take; a verification reads all its books.
+/// How long a question about the node may take; every one has a shorter deadline of the node's own.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a person waits before being told for what.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of an answer, at most.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

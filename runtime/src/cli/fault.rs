@@ -77,6 +77,8 @@ impl Code {
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) code: Code,
+    /// A stable word for programs: the node's own where the fault is the node's, else the exit code's.
+    pub(super) name: String,
     what: String,
     cause: Option<String>,
     hint: Option<String>,
@@ -86,6 +88,7 @@ impl Fault {
     pub(super) fn new(code: Code, what: impl Display) -> Fault {
         Fault {
             code,
+            name: code.name().to_owned(),
             what: what.to_string(),
             cause: None,
             hint: None,
@@ -98,6 +101,21 @@ impl Fault {
 
     pub(super) fn usage(what: impl Display) -> Fault {
         Fault::new(Code::Usage, what).hint("troop --help")
+    }
+
+    /// The node was reached, and hung up before it had said all: nobody knows how far it came.
+    pub(super) fn broken_off(cause: impl Display) -> Fault {
+        Fault::failed("the node's answer broke off")
+            .named("broken_off")
+            .because(cause)
+            .hint("troop status")
+    }
+
+    pub(super) fn named(self, name: impl Into<String>) -> Fault {
+        Fault {
+            name: name.into(),
+            ..self
+        }
     }
 
     pub(super) fn because(self, cause: impl Display) -> Fault {
@@ -121,12 +139,14 @@ impl Fault {
         }
         if json {
             let error = serde_json::json!({
-                "code": self.code.name(),
+                "code": self.name,
                 "message": self.what,
                 "cause": self.cause,
                 "hint": self.hint,
             });
-            println!("{}", serde_json::json!({ "error": error }));
+            let error = serde_json::json!({ "error": error });
+            // Where not even this can be written, the exit code has to do.
+            let _ = super::print(error);
             return;
         }
         anstream::eprintln!("{} {}", owo_colors::OwoColorize::red(&"error:"), self.what);
@@ -143,7 +163,7 @@ impl From<HomeError> for Fault {
     fn from(error: HomeError) -> Fault {
         let hint = match &error {
             HomeError::Taken { .. } => "troop status, or another folder with --home",
-            HomeError::Unknown => "troop --home FOLDER …",
+            HomeError::Unknown | HomeError::Open { .. } => "troop --home FOLDER …",
             HomeError::Key { .. } | HomeError::Disk { .. } => {
                 "look at the folder's owner and rights"
             }
@@ -194,13 +214,14 @@ impl From<PullError> for Fault {
             PullError::Pip { .. } => {
                 Fault::failed(error).hint("python3 -m pip --version must work here")
             }
+            PullError::Interrupted => Fault::new(Code::Interrupted, error),
             PullError::Store(error) => error.into(),
             PullError::Room { .. } | PullError::Disk { .. } => Fault::failed(error),
         }
     }
 }
 
-/// For writing to stdout: a reader that has gone, as `| head` does, is no failure of ours to report.
+/// For standard input and output: a reader that has gone, as `| head` does, is no failure of ours to report.
 impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Fault {
         if error.kind() == std::io::ErrorKind::BrokenPipe {

@@ -1,7 +1,7 @@
 //! `help`: the help of a verb, and two topics that belong to none: the environment and the exit codes.
 
 use super::fault::{Code, Fault};
-use super::table;
+use super::{Context, print, table};
 use clap::{Args, Command};
 
 /// Arguments of `help`.
@@ -11,14 +11,13 @@ pub(super) struct HelpArgs {
     topic: Vec<String>,
 }
 
-pub(super) fn go(mut line: Command, args: &HelpArgs) -> Result<(), Fault> {
+pub(super) fn go(context: &Context, mut line: Command, args: &HelpArgs) -> Result<(), Fault> {
     line.build();
     match &args.topic.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["env"] => environment(&line),
-        ["exit-codes"] => exit_codes(),
-        path => println!("{}", find(&mut line, path)?.render_long_help()),
+        ["env"] => environment(context, &line),
+        ["exit-codes"] => exit_codes(context),
+        path => print(find(&mut line, path)?.render_long_help()),
     }
-    Ok(())
 }
 
 fn find<'a>(line: &'a mut Command, path: &[&str]) -> Result<&'a mut Command, Fault> {
@@ -32,7 +31,7 @@ fn find<'a>(line: &'a mut Command, path: &[&str]) -> Result<&'a mut Command, Fau
 }
 
 /// Every variable that stands for an option, once, and those that stand alone.
-fn environment(line: &Command) {
+fn environment(context: &Context, line: &Command) -> Result<(), Fault> {
     let mut rows = Vec::new();
     let mut commands: Vec<(&Command, String)> = vec![(line, String::new())];
     while let Some((command, path)) = commands.pop() {
@@ -65,15 +64,15 @@ fn environment(line: &Command) {
     ];
     rows.extend(alone.map(|(name, help)| vec![name.to_owned(), "-".to_owned(), help.to_owned()]));
     rows.sort();
-    table::print(&["VARIABLE", "OPTION", "MEANING"], &rows);
+    table::show(context, &["VARIABLE", "OPTION", "MEANING"], &rows)
 }
 
-fn exit_codes() {
+fn exit_codes(context: &Context) -> Result<(), Fault> {
     let rows = std::iter::once(vec!["0".to_owned(), "ok".to_owned(), "Done".to_owned()]);
     let codes = Code::ALL.map(|code| {
         let (number, name) = ((code as u8).to_string(), code.name().to_owned());
         vec![number, name, code.meaning().to_owned()]
     });
     let rows: Vec<_> = rows.chain(codes).collect();
-    table::print(&["CODE", "NAME", "MEANING"], &rows);
+    table::show(context, &["CODE", "NAME", "MEANING"], &rows)
 }

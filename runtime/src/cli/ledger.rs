@@ -1,8 +1,10 @@
 //! `ledger verify`: every entry recomputed, by the running node, or from its file when none runs.
 
 use super::fault::{Code, Fault};
-use super::{Context, client};
+use super::{Context, client, print, print_json};
 use clap::{Args, Subcommand};
+use std::time::Duration;
+use troop_actors::ledger::VERIFY_DEADLINE;
 use troop_gateway::control::{LedgerVerified, Verified};
 
 /// Arguments of `ledger`.
@@ -20,15 +22,24 @@ enum LedgerVerb {
 
 pub(super) fn go(context: &Context, args: LedgerArgs) -> Result<(), Fault> {
     let LedgerVerb::Verify = args.verb;
-    let answer = match client::get::<LedgerVerified>(context, "/v1/troop/ledger/verify") {
+    let asked: Result<LedgerVerified, Fault> = client::get_slow(
+        context,
+        "/v1/troop/ledger/verify",
+        VERIFY_DEADLINE + ROAD,
+        "Reading every entry of the books",
+    );
+    let answer = match asked {
         Err(fault) if fault.code == Code::Unreachable => offline(context)?,
         answer => answer?,
     };
     let verified = &answer.verified;
     if context.json {
-        println!("{}", serde_json::to_string(&answer).map_err(Fault::failed)?);
+        print_json(&answer)?;
     } else if verified.ok {
-        println!("ok  {} entries  head {}", verified.entries, &verified.head);
+        print(format_args!(
+            "ok  {} entries  head {}",
+            verified.entries, verified.head
+        ))?;
     }
     match verified.faults.first() {
         Some(problem) => {
@@ -61,3 +72,6 @@ fn offline(context: &Context) -> Result<LedgerVerified, Fault> {
         },
     })
 }
+
+/// The way to the ledger and back.
+const ROAD: Duration = Duration::from_secs(5);

@@ -1,13 +1,18 @@
 //! `pull`, `list`, `show`, `rm`: the models of this machine. None of them needs a running node.
 
 use super::fault::{Code, Fault};
+use super::interrupt::Interrupt;
 use super::progress::Shown;
-use super::{Context, client, table};
+use super::{Context, client, print, table};
 use clap::Args;
 use serde_json::json;
-use troop_actors::model_store::alias::{ALIASES, Alias, nearest};
-use troop_actors::model_store::{Manifest, PullError, Source, Store, StoreError};
+use std::ops::ControlFlow;
+use troop_actors::model_store::alias::{ALIASES, Alias};
+use troop_actors::model_store::{
+    self, Manifest, Progress, PullError, Pulled, Source, Store, StoreError,
+};
 use troop_actors::ports::Clock;
+use troop_gateway::nearest;
 
 /// Arguments of `pull`.
 #[derive(Debug, Args)]
@@ -42,15 +47,49 @@ fn store(context: &Context) -> Result<Store, Fault> {
     Ok(Store::open(context.home.path("models"))?)
 }
 
-/// Brings a model here, unless it is here; shows how it goes.
-pub(super) fn fetch(context: &Context, name: &str, from: Option<&str>) -> Result<Manifest, Fault> {
+/// Whether a model is here, or is a known name.
+pub(super) fn knows(context: &Context, name: &str) -> Result<bool, Fault> {
+    Ok(Alias::find(name).is_some() || store(context)?.find(name).is_ok())
+}
+
+/// Brings a model here, unless it is here; a file of the right size is believed, as at every start.
+pub(super) fn fetch(context: &Context, name: &str) -> Result<Manifest, Fault> {
     let store = store(context)?;
+    let present = match Alias::find(name) {
+        Some(alias) => store.present(name, &alias.source()),
+        None => store.find(name).ok(),
+    };
+    match present {
+        Some(manifest) => Ok(manifest),
+        None => Ok(brought(context, &store, name, None)?.manifest),
+    }
+}
+
+/// Brings a model here, or finds it here and sound; shows how it goes.
+fn brought(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    from: Option<&str>,
+) -> Result<Pulled, Fault> {
     Store::check_name(name)?;
+    // What is here under a name of the owner's own is what that name means, until --from says otherwise.
     if from.is_none()
-        && let Ok(manifest) = store.find(name)
         && Alias::find(name).is_none()
+        && let Ok(manifest) = store.find(name)
     {
-        return Ok(manifest);
+        let sound = watched(context, name, |report| {
+            model_store::verify(store, &manifest, report)
+        })?;
+        if sound {
+            return Ok(Pulled {
+                manifest,
+                up_to_date: true,
+            });
+        }
+        let what = format!("the file of {name} is not what it was: its sha256 has changed");
+        let again = format!("troop pull {name} --from {}", manifest.source);
+        return Err(Fault::new(Code::Integrity, what).hint(again));
     }
     let source = from.unwrap_or(name).parse::<Source>().map_err(|error| {
         let known = ALIASES.iter().map(|alias| alias.name);
@@ -62,25 +101,53 @@ pub(super) fn fetch(context: &Context, name: &str, from: Option<&str>) -> Result
             (error, _) => error.into(),
         }
     })?;
-    let mut shown = Shown::new(name, context.bars);
     let now = crate::leaves::SystemClock::start().now().seconds();
-    let show = &mut |progress| shown.show(progress);
-    Ok(troop_actors::model_store::pull(
-        &store, name, &source, now, show,
-    )?)
+    watched(context, name, |report| {
+        model_store::pull(store, name, &source, now, report)
+    })
+}
+
+/// Does something long with the store, shows how it goes, and ends it at the first Ctrl-C; at the second,
+/// everything ends at once.
+fn watched<T>(
+    context: &Context,
+    name: &str,
+    work: impl FnOnce(&mut model_store::Report<'_>) -> Result<T, PullError>,
+) -> Result<T, Fault> {
+    let interrupt = Interrupt::listen()?;
+    let mut shown = Shown::new(name, context);
+    let result = work(&mut |progress: Progress| {
+        shown.show(progress);
+        match interrupt.came() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    drop(shown);
+    result.map_err(|error| match error {
+        PullError::Interrupted => {
+            Fault::new(Code::Interrupted, error).hint(format!("troop pull {name} begins again"))
+        }
+        error => error.into(),
+    })
 }
 
 pub(super) fn pull(context: &Context, args: PullArgs) -> Result<(), Fault> {
-    let manifest = fetch(context, &args.name, args.from.as_deref())?;
+    let store = store(context)?;
+    let pulled = brought(context, &store, &args.name, args.from.as_deref())?;
+    let manifest = &pulled.manifest;
     if context.json {
-        println!("{}", object("troop.pull/v1", &manifest));
-    } else {
-        eprintln!(
-            "{} is here: {}, sha256 ok",
-            manifest.name,
-            table::bytes(manifest.size)
-        );
+        let mut object = object("troop.pull/v1", manifest);
+        object["up_to_date"] = pulled.up_to_date.into();
+        return print(object);
     }
+    let what = if pulled.up_to_date {
+        "is up to date"
+    } else {
+        "is here"
+    };
+    let size = table::bytes(manifest.size);
+    context.say(format!("{} {what}: {size}, sha256 ok", manifest.name));
     Ok(())
 }
 
@@ -102,11 +169,10 @@ pub(super) fn list(context: &Context) -> Result<(), Fault> {
             .iter()
             .map(|m| object("troop.model/v1", m))
             .collect();
-        println!("{}", json!({ "schema": "troop.list/v1", "models": models }));
-        return Ok(());
+        return print(json!({ "schema": "troop.list/v1", "models": models }));
     }
     if manifests.is_empty() {
-        eprintln!("No models are here. Next: troop pull smollm2");
+        context.say("No models are here. Next: troop pull smollm2");
         return Ok(());
     }
     let row = |manifest: &Manifest| {
@@ -115,12 +181,16 @@ pub(super) fn list(context: &Context) -> Result<(), Fault> {
             manifest.name.clone(),
             digest,
             table::bytes(manifest.size),
+            table::ago(manifest.created_seconds),
             manifest.source.clone(),
         ]
     };
     let rows: Vec<_> = manifests.iter().map(row).collect();
-    table::print(&["NAME", "DIGEST", "SIZE ", "SOURCE"], &rows);
-    Ok(())
+    table::show(
+        context,
+        &["NAME", "DIGEST", "SIZE ", "FETCHED", "SOURCE"],
+        &rows,
+    )
 }
 
 fn find(store: &Store, name: &str) -> Result<Manifest, Fault> {
@@ -143,8 +213,7 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
     if context.json {
         let mut object = object("troop.show/v1", &manifest);
         object["facts"] = serde_json::to_value(&facts).map_err(Fault::failed)?;
-        println!("{object}");
-        return Ok(());
+        return print(object);
     }
     let formats: Vec<_> = facts
         .formats
@@ -173,7 +242,7 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
         ),
     ];
     for (name, value) in lines {
-        println!("{name:<14} {value}");
+        print(format_args!("{name:<14} {value}"))?;
     }
     Ok(())
 }
@@ -195,13 +264,22 @@ fn refuse_served(context: &Context, manifest: &Manifest) -> Result<(), Fault> {
 
 pub(super) fn rm(context: &Context, args: RmArgs) -> Result<(), Fault> {
     let store = store(context)?;
+    let mut removed = Vec::new();
     for name in &args.names {
         match find(&store, name) {
             Err(fault) if args.ignore_missing && fault.code == Code::NotFound => continue,
             found => refuse_served(context, &found?)?,
         }
-        let freed = store.remove(name)?;
-        eprintln!("Removed {name}, {} freed", table::bytes(freed));
+        let freed = watched(context, name, |report| {
+            model_store::remove(&store, name, report)
+        })?;
+        if !context.json {
+            context.say(format!("Removed {name}, {} freed", table::bytes(freed)));
+        }
+        removed.push(json!({ "name": name, "bytes_freed": freed }));
+    }
+    if context.json {
+        print(json!({ "schema": "troop.rm/v1", "removed": removed }))?;
     }
     Ok(())
 }

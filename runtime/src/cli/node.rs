@@ -1,7 +1,7 @@
 //! `node`: runs a node until it is asked to stop.
 
 use super::fault::{Code, Fault};
-use super::{Context, models, tokio};
+use super::{Context, models, print, tokio};
 use crate::boot::{self, NodeOptions, Running};
 use crate::tree::Roles;
 use ::tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,6 +25,15 @@ pub(super) struct NodeArgs {
         default_value = "127.0.0.1:9000"
     )]
     listen: Vec<SocketAddr>,
+    /// A name that clients may reach this node by, besides localhost and its addresses; repeatable
+    #[arg(
+        long = "host",
+        env = "TROOP_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = host_name
+    )]
+    hosts: Vec<String>,
     /// Where to listen for other nodes (UDP); joining nodes is not possible in this version
     #[arg(long, env = "TROOP_QUIC", value_name = "ADDR")]
     quic: Option<SocketAddr>,
@@ -69,6 +78,10 @@ enum Role {
 
 pub(super) fn go(context: &Context, args: NodeArgs) -> Result<(), Fault> {
     let roles = roles(&args)?;
+    if args.quic.is_some() {
+        // It may stand in an environment that later versions share; alone, a node misses nothing without it.
+        eprintln!("warning: --quic (TROOP_QUIC) is not used: this version cannot join other nodes");
+    }
     let options = options(context, &args, roles)?;
     if let Err(error) = crate::descriptors::raise() {
         tracing::warn!(%error, "the limit on open files stays as it was");
@@ -87,9 +100,6 @@ fn roles(args: &NodeArgs) -> Result<Roles, Fault> {
     if args.join.is_some() {
         return alone("--join");
     }
-    if args.quic.is_some() {
-        return alone("--quic");
-    }
     match args.role {
         Role::Both => Ok(Roles {
             coordinator: true,
@@ -102,6 +112,15 @@ fn roles(args: &NodeArgs) -> Result<Roles, Fault> {
         Role::Worker => alone("--role worker"),
         Role::Client => alone("--role client"),
     }
+}
+
+/// A name as it stands in a Host header, without a port.
+fn host_name(text: &str) -> Result<String, String> {
+    let lawful = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if (1..=253).contains(&text.len()) && text.bytes().all(lawful) {
+        return Ok(text.to_owned());
+    }
+    Err("a host name is 1 to 253 letters, digits, '.', '-' and '_', without a port".to_owned())
 }
 
 /// Fetches what is to be served, and says it all in the node's own terms.
@@ -117,12 +136,13 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
     }
     let mut manifests = Vec::new();
     for name in &names {
-        manifests.push(models::fetch(context, name, None)?);
+        manifests.push(models::fetch(context, name)?);
     }
     let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     Ok(NodeOptions {
         roles,
         listen: args.listen.clone(),
+        hosts: args.hosts.clone(),
         models: manifests,
         threads: args.threads.unwrap_or(cores),
         kv_bytes: args.kv_bytes,
@@ -134,6 +154,7 @@ pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, 
     let args = NodeArgs {
         role: Role::Both,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        hosts: Vec::new(),
         quic: None,
         models: vec![model.to_owned()],
         join: None,
@@ -166,8 +187,8 @@ async fn serve(context: &Context, options: NodeOptions, grace: Duration) -> Resu
     let note = context.home.path("node.json");
     write_note(&note, &running)?;
     if context.json {
-        println!("{}", facts(&running));
-    } else {
+        print(facts(&running))?;
+    } else if !context.quiet {
         banner(context, &running, roles, &models);
     }
     let stop_asked = running.stop_asked.clone();
@@ -185,17 +206,17 @@ async fn serve(context: &Context, options: NodeOptions, grace: Duration) -> Resu
                 .hint("troop -v node … says which"),
         );
     }
-    eprintln!(
+    context.say(format_args!(
         "Stopping: open requests get {} s; once more to stop at once",
         grace.as_secs()
-    );
+    ));
     let now = again(&mut terminate, &mut interrupt);
     ::tokio::select! {
         biased;
         () = now => Err(Fault::new(Code::Interrupted, "stopped at once")),
         left = running.stop(grace) => {
             if left > 0 {
-                eprintln!("{left} requests were ended");
+                context.say(format_args!("{left} requests were ended"));
             }
             Ok(())
         }

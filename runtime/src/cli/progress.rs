@@ -1,5 +1,6 @@
 //! How a long fetch is shown: a bar on a terminal, a line every few seconds elsewhere.
 
+use super::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 use troop_actors::model_store::{Phase, Progress};
@@ -7,6 +8,7 @@ use troop_actors::model_store::{Phase, Progress};
 /// Shows the progress of one pull on stderr.
 pub(super) struct Shown {
     name: String,
+    quiet: bool,
     bar: Option<ProgressBar>,
     phase: Option<Phase>,
     said: Instant,
@@ -14,10 +16,11 @@ pub(super) struct Shown {
 
 impl Shown {
     #[allow(clippy::disallowed_methods)] // What a person sees is paced by the real clock.
-    pub(super) fn new(name: &str, bars: bool) -> Shown {
-        let bar = bars.then(ProgressBar::no_length);
+    pub(super) fn new(name: &str, context: &Context) -> Shown {
+        let bar = context.bars.then(ProgressBar::no_length);
         Shown {
             name: name.to_owned(),
+            quiet: context.quiet,
             bar,
             phase: None,
             said: Instant::now(),
@@ -26,11 +29,15 @@ impl Shown {
 
     #[allow(clippy::disallowed_methods)]
     pub(super) fn show(&mut self, progress: Progress) {
+        if self.quiet {
+            return;
+        }
         let verb = match progress.phase {
-            Phase::Waiting => "Waiting for another pull of",
+            Phase::Waiting => "Waiting for another process with",
             Phase::Fetching => "Fetching",
             Phase::Unpacking => "Hashing",
             Phase::Checking => "Checking",
+            Phase::Verifying => "Verifying",
         };
         let turned = self.phase.replace(progress.phase) != Some(progress.phase);
         if let Some(bar) = &self.bar {

@@ -1,14 +1,13 @@
 //! `ps`: the engines that run, and the requests they serve.
 
 use super::fault::Fault;
-use super::{Context, client, table};
+use super::{Context, client, print, print_json, table};
 use troop_gateway::control::Ps;
 
 pub(super) fn go(context: &Context) -> Result<(), Fault> {
     let ps: Ps = client::get(context, "/v1/troop/ps")?;
     if context.json {
-        println!("{}", serde_json::to_string(&ps).map_err(Fault::failed)?);
-        return Ok(());
+        return print_json(&ps);
     }
     let row = |engine: &troop_gateway::control::Engine| {
         vec![
@@ -21,7 +20,8 @@ pub(super) fn go(context: &Context) -> Result<(), Fault> {
         ]
     };
     let rows: Vec<_> = ps.engines.iter().map(row).collect();
-    table::print(
+    table::show(
+        context,
         &[
             "ENGINE",
             "STATE",
@@ -31,19 +31,21 @@ pub(super) fn go(context: &Context) -> Result<(), Fault> {
             "RESTARTS ",
         ],
         &rows,
-    );
+    )?;
     let row = |open: &troop_gateway::control::OpenRequest| {
         vec![
             open.request.clone(),
             open.model.clone(),
             open.member.chars().take(12).collect(),
             open.choices.to_string(),
+            table::ago(open.since_ms / 1000),
         ]
     };
     let rows: Vec<_> = ps.requests.iter().map(row).collect();
-    if !rows.is_empty() {
-        println!();
-        table::print(&["REQUEST", "MODEL", "MEMBER", "CHOICES "], &rows);
+    if rows.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    print("")?;
+    let header = ["REQUEST", "MODEL", "MEMBER", "CHOICES ", "SINCE"];
+    table::show(context, &header, &rows)
 }

@@ -352,6 +352,7 @@ async fn too_many_requests_and_refused_sessions_are_told_when_to_come_back() {
 #[tokio::test(start_paused = true)]
 async fn the_owner_has_routes_of_its_own() {
     let mut house = House::new(Limits::default()).await;
+    let gift = r#"{"member":"ann","credits":1,"id":"a"}"#;
     let cases = [
         (ask("GET", "/v1/troop/status", ""), 200, "troop.status/v1"),
         (ask("GET", "/v1/troop/ps", ""), 200, "troop.ps/v1"),
@@ -376,6 +377,7 @@ async fn the_owner_has_routes_of_its_own() {
             201,
             "troop.key.created/v1",
         ),
+        (post("/v1/troop/credits", "", gift), 200, "troop.credit/v1"),
         (
             post("/v1/troop/models/load", "", r#"{"model":"x"}"#),
             202,
@@ -392,7 +394,7 @@ async fn the_owner_has_routes_of_its_own() {
     let refused = [
         (ask("POST", "/v1/troop/status", ""), 405),
         (ask("GET", "/v1/troop/nothing", ""), 404),
-        (post("/v1/troop/keys", "", r#"{"member":"a b"}"#), 400),
+        (ask("DELETE", "/v1/troop/keys/", ""), 404),
         (post("/v1/troop/keys", "", r#"{"member":3}"#), 400),
         (post("/v1/troop/keys", "", "{}"), 400),
         (ask("GET", "/v1/troop/ledger/verify", ""), 503),

@@ -1,0 +1,206 @@
+//! The command line against a real node that keeps books and keys and serves no model.
+
+#[path = "support/node.rs"]
+#[allow(dead_code)] // Each test program uses a part of it.
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Output, Stdio};
+use support::{Folder, until};
+
+/// A folder of its own, for its owner alone.
+fn folder(name: &str) -> Folder {
+    let path = std::env::temp_dir().join(format!("troop-line-{}-{name}", std::process::id()));
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700).create(&path).expect("a folder");
+    Folder(path)
+}
+
+/// A coordinator, killed when the test is over.
+struct Coordinator(Child);
+
+impl Coordinator {
+    fn start(folder: &Folder, environment: &[(&str, &str)]) -> Coordinator {
+        let log = fs::File::create(folder.0.join("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_troop"))
+            .args(["node", "--role", "coordinator", "--listen", "127.0.0.1:0"])
+            .env("TROOP_HOME", &folder.0)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("troop node starts");
+        let coordinator = Coordinator(child);
+        let note = folder.0.join("node.json");
+        until("the node says where it listens", || {
+            note.exists().then_some(())
+        });
+        coordinator
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn error(output: &Output) -> (Option<i32>, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let object: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"));
+    let code = object["error"]["code"].as_str().unwrap_or_default();
+    (output.status.code(), code.to_owned())
+}
+
+fn available(folder: &Folder, member: &str) -> Option<u64> {
+    folder.json(&["balance", "--member", member])["available_micros"].as_u64()
+}
+
+#[test]
+fn a_guest_is_never_the_owner_and_gets_what_is_given_or_a_reason() {
+    let folder = folder("guest");
+    let _node = Coordinator::start(&folder, &[]);
+    for name in ["owner", "OWNER", "a b", "", "é"] {
+        let refused = folder.troop(&["key", "create", "--member", name, "--json"]);
+        assert_eq!(
+            error(&refused),
+            (Some(2), "name_invalid".to_owned()),
+            "{name}"
+        );
+    }
+    folder.json(&["key", "create", "--member", "bo", "--credits", "7"]);
+    assert_eq!(available(&folder, "bo"), Some(7_000_000));
+    // Another key is no reason for other credits, and saying credits again is not passed over.
+    folder.json(&["key", "create", "--member", "bo"]);
+    for credits in ["7", "50"] {
+        let again = [
+            "key",
+            "create",
+            "--member",
+            "bo",
+            "--credits",
+            credits,
+            "--json",
+        ];
+        assert_eq!(
+            error(&folder.troop(&again)),
+            (Some(1), "member_known".to_owned())
+        );
+    }
+    let keys = folder.json(&["key", "list"])["keys"]
+        .as_array()
+        .map(Vec::len);
+    assert_eq!(keys, Some(2), "a refusal makes no key");
+
+    let given = folder.json(&["credit", "bo", "50"]);
+    assert_eq!(given["available_micros"], 57_000_000);
+    folder.json(&["credit", "bo", "50"]);
+    assert_eq!(available(&folder, "bo"), Some(107_000_000));
+    // Whoever has a key but no credits yet is known too.
+    folder.json(&["key", "create", "--member", "cleo", "--credits", "0"]);
+    assert_eq!(available(&folder, "cleo"), Some(0));
+    assert_eq!(folder.json(&["credit", "cleo", "1"])["name"], "cleo");
+    let stranger = folder.troop(&["credit", "boo", "1", "--json"]);
+    assert_eq!(error(&stranger), (Some(3), "member_not_found".to_owned()));
+    assert_eq!(folder.json(&["ledger", "verify"])["ok"], true);
+}
+
+#[test]
+fn what_is_wrong_with_a_line_is_an_object_where_objects_are_asked_for() {
+    let folder = folder("usage");
+    for line in [
+        &["--json", "run"][..],
+        &["--json", "nonsense"],
+        &["list", "--jsn", "--json"],
+    ] {
+        assert_eq!(
+            error(&folder.troop(line)),
+            (Some(2), "usage".to_owned()),
+            "{line:?}"
+        );
+    }
+    let away = folder.troop(&["status", "--json"]);
+    assert_eq!(error(&away), (Some(4), "unreachable".to_owned()));
+    let missing = folder.troop(&["rm", "nothing", "--json"]);
+    assert_eq!(error(&missing), (Some(3), "not_found".to_owned()));
+    let removed = folder.json(&["rm", "nothing", "--ignore-missing"]);
+    assert_eq!(removed["removed"].as_array().map(Vec::len), Some(0));
+    for topic in [
+        &["help", "env"][..],
+        &["help", "exit-codes"],
+        &["help", "key", "create"],
+    ] {
+        let help = folder.troop(topic);
+        assert!(
+            help.status.success() && !help.stdout.is_empty(),
+            "{topic:?}"
+        );
+    }
+    let text = folder.troop(&["help", "env"]).stdout;
+    let text = String::from_utf8(text).expect("UTF-8");
+    for variable in ["TROOP_HOME", "TROOP_HOSTS", "TROOP_TIMEOUT", "TROOP_QUIET"] {
+        assert!(text.contains(variable), "{variable}");
+    }
+}
+
+#[test]
+fn a_variable_for_other_versions_warns_and_stops_nothing() {
+    let folder = folder("quic");
+    let node = Coordinator::start(&folder, &[("TROOP_QUIC", "0.0.0.0:9001")]);
+    let log = fs::read_to_string(folder.0.join("log")).expect("a log");
+    assert!(log.contains("warning: --quic"), "{log}");
+    assert_eq!(folder.json(&["status"])["schema"], "troop.status/v1");
+    drop(node);
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_printed_once_and_starts_no_node() {
+    let folder = folder("broken");
+    let socket = UnixListener::bind(folder.0.join("ctl.sock")).expect("free");
+    let asked = std::thread::spawn(move || {
+        let (mut client, _) = socket.accept().expect("one question");
+        let _ = client.read(&mut [0; 4096]).expect("it asks");
+        let event = "data: {\"choices\":[{\"delta\":{\"content\":\"The sky\"}}]}\n\n";
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = format!("{head}{:x}\r\n{event}\r\n", event.len());
+        client.write_all(chunk.as_bytes()).expect("it listens");
+    });
+    let run = folder.troop(&["run", "smollm2", "Why?"]);
+    asked.join().expect("asked once");
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "The sky");
+    assert!(
+        said.contains("broke off") && !said.contains("starting one"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_open_folder_of_troops_own_is_closed_and_another_is_refused() {
+    let folder = folder("loose");
+    let mode = || fs::metadata(&folder.0).expect("there").permissions().mode() & 0o777;
+    let open = || fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777));
+    // Empty at first, with models in it the second time.
+    for _ in 0..2 {
+        open().expect("ours");
+        assert!(folder.troop(&["list"]).status.success());
+        assert_eq!(mode(), 0o700);
+    }
+
+    let foreign = folder.0.join("foreign");
+    fs::create_dir(&foreign).expect("ours");
+    fs::write(foreign.join("somebody's file"), "x").expect("ours");
+    fs::set_permissions(&foreign, fs::Permissions::from_mode(0o755)).expect("ours");
+    let home = foreign.display().to_string();
+    let refused = folder.troop(&["list", "--home", &home]);
+    assert_eq!(refused.status.code(), Some(1));
+    let mode = fs::metadata(&foreign).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
