@@ -41,6 +41,8 @@ pub struct GatewayArgs {
     /// The addresses that the first gateway got, ports chosen by the system among them: its successors listen
     /// there too.
     pub bound: Arc<OnceLock<Vec<SocketAddr>>>,
+    /// Whether one of the loopback asks for a key too, as it must where a proxy forwards to it.
+    pub require_key: bool,
     /// Names of this machine that a Host header may bear besides `localhost` and addresses.
     pub hosts: Vec<String>,
     /// Where the owner's unix socket is to be.
@@ -116,7 +118,7 @@ impl Gateway {
         let mut bound = Vec::new();
         let mut listening = Vec::new();
         for &address in args.bound.get().unwrap_or(&args.listen) {
-            let listener = listener::bind(address)
+            let listener = listener::bind(address, args.require_key)
                 .await
                 .map_err(|error| format!("cannot listen on {address}: {error}"))?;
             if let listener::Listener::Tcp { socket, .. } = &listener {

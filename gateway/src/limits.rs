@@ -17,7 +17,7 @@ pub struct Limits {
     pub head_time_max: Duration,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
-    /// Bytes of all bodies that are being read at once.
+    /// Bytes of the bodies of all requests that are being read or are open.
     pub bodies_bytes_max: usize,
     /// How long a body may take before its rate is looked at.
     pub body_grace: Duration,

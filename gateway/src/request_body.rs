@@ -15,7 +15,18 @@ use tokio::time::{Instant, timeout_at};
 /// A body in memory, and its share of the memory set aside for all of them.
 pub(crate) struct Whole {
     pub(crate) bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    share: Share,
+}
+
+/// A share of the memory set aside for bodies, given back when dropped.
+pub(crate) type Share = Option<OwnedSemaphorePermit>;
+
+impl Whole {
+    /// Lets the bytes go, but not their share: what was read from them takes as much, for as long as the
+    /// request is open.
+    pub(crate) fn into_share(self) -> Share {
+        self.share
+    }
 }
 
 /// The semaphore that shares out [`Limits::bodies_bytes_max`], one permit per KiB.
@@ -39,7 +50,7 @@ pub(crate) async fn read(
     let begun = Instant::now();
     let mut whole = Whole {
         bytes: Vec::new(),
-        _share: None,
+        share: None,
     };
     let mut seen: u64 = 0;
     loop {
@@ -67,7 +78,7 @@ pub(crate) async fn read(
         if too_large {
             whole = Whole {
                 bytes: Vec::new(),
-                _share: None,
+                share: None,
             };
             if seen > DISCARD_BYTES_MAX {
                 break;
@@ -119,10 +130,8 @@ fn keep(whole: &mut Whole, data: &Bytes, shares: &Arc<Semaphore>) -> Result<(), 
         let more = shares
             .clone()
             .try_acquire_many_owned(wanted as u32)
-            .map_err(|_| {
-                Problem::overloaded("too many large requests are being read", 1000).closing()
-            })?;
-        match &mut whole._share {
+            .map_err(|_| Problem::overloaded("too many large requests are open", 1000).closing())?;
+        match &mut whole.share {
             Some(share) => share.merge(more),
             none => *none = Some(more),
         }
@@ -158,6 +167,6 @@ fn too_slow(limits: &Limits) -> Problem {
 
 /// Bytes of a body that is too large which are still read: a client that is cut off while it writes may
 /// never read the answer.
-const DISCARD_BYTES_MAX: u64 = 128 * 1024 * 1024;
+pub(crate) const DISCARD_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// And for how long, from the body's beginning.
-const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);

@@ -228,6 +228,7 @@ pub(crate) fn args(node: &Arc<Scripted>, limits: Limits) -> GatewayArgs {
         backend: node.clone(),
         bound: Arc::default(),
         listen: Vec::new(),
+        require_key: false,
         hosts: vec!["box.example".to_owned()],
         socket: None,
         limits,
@@ -267,7 +268,6 @@ impl House {
         let peer = Arc::new(Peer {
             control,
             keyless,
-            local: "127.0.0.1:9000".parse().ok(),
             busy: AtomicBool::new(false),
         });
         self.connections

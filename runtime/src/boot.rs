@@ -35,6 +35,8 @@ pub struct NodeOptions {
     pub listen: Vec<SocketAddr>,
     /// Names of this machine that a client may use besides `localhost` and its addresses.
     pub hosts: Vec<String>,
+    /// Whether clients on this machine need a key too.
+    pub require_key: bool,
     /// The models it serves; they are in its store.
     pub models: Vec<Manifest>,
     /// Threads of each engine.
@@ -126,6 +128,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
             )),
             listen: options.listen,
             bound: Arc::default(),
+            require_key: options.require_key,
             hosts: options.hosts,
             socket: Some(home.socket()),
             limits: Limits::default(),

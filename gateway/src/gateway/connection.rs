@@ -1,12 +1,14 @@
 //! One connection: hyper's HTTP/1 over a socket that stands in for it where it would be mute or wait forever.
 //!
 //! hyper answers a head that it cannot read with a status and no body; [`Guarded`] puts an error object in
-//! its place. hyper closes a connection whose head takes too long; here it is told so first. And hyper waits
-//! for a client that does not read for as long as the client likes; [`Guarded`] does not.
+//! its place. hyper closes a connection whose head takes too long; here it is told so first. hyper waits for a
+//! client that does not read for as long as the client likes; [`Guarded`] does not. And a connection is read on
+//! for a while after its end, so that a client that is still writing gets to read its answer.
 
 use super::shared::{Phase, Shared};
-use crate::openai::error::ErrorBody;
+use crate::openai::error::{self, ErrorBody};
 use crate::problem::Problem;
+use crate::request_body::{DISCARD_BYTES_MAX, DISCARD_TIME_MAX};
 use crate::route;
 use hyper::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -16,7 +18,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep, timeout};
+use troop_actors::ids::RequestId;
 
 /// Who is at the other end, and by which door.
 #[derive(Debug)]
@@ -32,8 +34,6 @@ pub(crate) struct Peer {
     pub(crate) control: bool,
     /// It came by a listener that asks for no key.
     pub(crate) keyless: bool,
-    /// This end's address.
-    pub(crate) local: Option<SocketAddr>,
     /// Whether a request of its is being served: such a connection is not closed to make room.
     pub(crate) busy: AtomicBool,
 }
@@ -69,7 +69,8 @@ where
         let (peer, shared) = (peer.clone(), shared.clone());
         async move { Ok::<_, Infallible>(route::answer(request, peer, shared).await) }
     });
-    let mut connection = Box::pin(builder.serve_connection(Guarded::new(stream), service));
+    let mut connection =
+        Box::pin(builder.serve_connection(Guarded::new(stream, request_id(&shared)), service));
     let draining = async move {
         let _ = phase.wait_for(|phase| *phase != Phase::Open).await;
     };
@@ -85,44 +86,54 @@ where
             }
         }
     };
-    let Err(error) = outcome else {
-        return;
-    };
-    let late = error.is_timeout();
-    tracing::debug!(%error, "a connection ended early");
-    let connection = Pin::into_inner(connection);
-    let mut guarded = connection.into_parts().io;
-    if late && guarded.unanswered {
-        let problem = Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
-            format!(
-                "the request's head took longer than {} s",
-                limits.head_time_max.as_secs()
-            ),
-        );
-        guarded.refusal = refusal(&problem);
+    let mut guarded = Pin::into_inner(connection).into_parts().io;
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
+        if error.is_timeout() && guarded.unanswered {
+            let seconds = limits.head_time_max.as_secs();
+            let problem = Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                format!("the request's head took longer than {seconds} s"),
+            );
+            guarded.refusal = refusal(&problem, &guarded.id);
+        }
     }
-    // A client that is cut off while it still writes may never read what it was told.
-    let _ = timeout(LINGER_TIME_MAX, guarded.linger()).await;
+    guarded.linger().await;
+}
+
+/// Tells a client that is not let in why.
+pub(crate) async fn turn_away<S>(stream: S, problem: &Problem, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut guarded = Guarded::new(stream, request_id(shared));
+    guarded.refusal = refusal(problem, &guarded.id);
+    guarded.linger().await;
+}
+
+/// The id of what is answered without having been read as a request; there is one at most on a connection.
+fn request_id(shared: &Shared) -> String {
+    format!("req-{}", RequestId(shared.draw()))
 }
 
 /// A response to a request that was never understood.
-fn refusal(problem: &Problem) -> Vec<u8> {
+fn refusal(problem: &Problem, id: &str) -> Vec<u8> {
     let body = serde_json::to_vec(&ErrorBody::of(problem)).unwrap_or_default();
-    let mut response = format!(
-        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         x-request-id: none\r\nconnection: close\r\n\r\n",
-        problem.status,
-        body.len()
-    )
-    .into_bytes();
+    let mut response = format!("HTTP/1.1 {}\r\n", problem.status).into_bytes();
+    for (name, value) in error::response(problem).headers() {
+        response.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    let length = body.len();
+    let last =
+        format!("content-length: {length}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n");
+    response.extend(last.into_bytes());
     response.extend(body);
     response
 }
 
 /// The body that should go with a bodiless error of hyper's own, if `written` is one.
-fn mute_refusal(written: &[u8]) -> Option<Vec<u8>> {
+fn mute_refusal(written: &[u8], id: &str) -> Option<Vec<u8>> {
     let head = std::str::from_utf8(written).ok()?;
     let whole = head.ends_with("\r\n\r\n") && head.contains("content-length: 0\r\n");
     if !whole || !head.starts_with("HTTP/1.") || head.contains("x-request-id: ") {
@@ -142,12 +153,14 @@ fn mute_refusal(written: &[u8]) -> Option<Vec<u8>> {
         ),
         _ => return None,
     };
-    Some(refusal(&problem))
+    Some(refusal(&problem, id))
 }
 
 /// A socket as hyper sees it; see the module's page.
 struct Guarded<S> {
     io: TokioIo<S>,
+    /// What an answer of its own is called.
+    id: String,
     /// Bytes have come since the last answer.
     unanswered: bool,
     /// What is written in place of hyper's own words.
@@ -156,26 +169,32 @@ struct Guarded<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    fn new(stream: S) -> Guarded<S> {
+    fn new(stream: S, id: String) -> Guarded<S> {
         Guarded {
             io: TokioIo::new(stream),
+            id,
             unanswered: false,
             refusal: Vec::new(),
             stalled: None,
         }
     }
 
-    /// Says what is left to say, and reads on for a moment.
-    async fn linger(mut self) -> io::Result<()> {
+    /// Says what is left to say, and reads on for a while: a client that is cut off while it still writes, as
+    /// when it is refused before its body was read, may never read what it was told.
+    async fn linger(self) {
+        let _ = timeout(DISCARD_TIME_MAX, self.read_out()).await;
+    }
+
+    async fn read_out(mut self) -> io::Result<()> {
         let stream = self.io.inner_mut();
-        if !self.refusal.is_empty() {
-            stream.write_all(&self.refusal).await?;
-        }
+        stream.write_all(&self.refusal).await?;
         stream.shutdown().await?;
         let mut rest = vec![0; 8192];
-        for _ in 0..LINGER_READS_MAX {
-            if stream.read(&mut rest).await? == 0 {
-                break;
+        let mut bytes = 0;
+        while bytes < DISCARD_BYTES_MAX {
+            match timeout(LINGER_SILENCE_MAX, stream.read(&mut rest)).await {
+                Ok(Ok(more)) if more > 0 => bytes += more as u64,
+                _ => break,
             }
         }
         Ok(())
@@ -232,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guarded<S> {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.unanswered = false;
-        if let Some(refusal) = mute_refusal(buffer) {
+        if let Some(refusal) = mute_refusal(buffer, &self.id) {
             self.refusal = refusal;
             return Poll::Ready(Ok(buffer.len()));
         }
@@ -259,10 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Guarded<S> {
 
 /// When the instant a client stops reading becomes the client being gone.
 const STALL_TIME_MAX: Duration = Duration::from_secs(60);
-/// How long a connection that ended early is read on.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
-/// And how often, 8 KiB at a time.
-const LINGER_READS_MAX: usize = 64;
+/// How long a connection that has been ended is read on while nothing comes.
+const LINGER_SILENCE_MAX: Duration = Duration::from_secs(1);
 /// The least that hyper accepts for its buffer.
 const BUFFER_BYTES_MIN: usize = 8192;
 

@@ -4,17 +4,18 @@
 //! place left, the connection that has been silent or talking slowly for the longest makes room; one whose
 //! request is being served never does. If none can, the newcomer is told so and closed.
 
-use super::connection::{Peer, serve};
+use super::connection::{Peer, serve, turn_away};
 use super::shared::Shared;
+use crate::problem::Problem;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
@@ -33,8 +34,8 @@ pub(crate) enum Listener {
     Control(UnixListener),
 }
 
-/// Binds a TCP address. A predecessor's socket may take a moment to close.
-pub(crate) async fn bind(address: SocketAddr) -> io::Result<Listener> {
+/// Binds a TCP address, which asks for a key if it must or if others can reach it. A predecessor's socket may take a moment to close.
+pub(crate) async fn bind(address: SocketAddr, require_key: bool) -> io::Result<Listener> {
     let deadline = Instant::now() + BIND_TIME_MAX;
     loop {
         let socket = match address {
@@ -44,7 +45,7 @@ pub(crate) async fn bind(address: SocketAddr) -> io::Result<Listener> {
         socket.set_reuseaddr(true)?;
         match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
             Ok(socket) => {
-                let keyless = address.ip().is_loopback();
+                let keyless = address.ip().is_loopback() && !require_key;
                 return Ok(Listener::Tcp { socket, keyless });
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
@@ -76,18 +77,21 @@ pub(crate) async fn bind_control(path: &Path) -> io::Result<Listener> {
             "a file that is not a socket is in the way",
         ));
     }
-    // Bound beside its place and moved there, so that no moment has wider permissions than 0600.
+    // Bound in a folder that nobody else can enter, and moved to its place when nobody else can open it: a
+    // socket is born with whatever rights the process's mask leaves.
     let mut beside = PathBuf::from(path).into_os_string();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
-    let _ = std::fs::remove_file(&beside);
-    let socket = UnixListener::bind(&beside)?;
-    let placed = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
-        .and_then(|()| std::fs::rename(&beside, path));
-    if let Err(error) = placed {
-        let _ = std::fs::remove_file(&beside);
-        return Err(error);
-    }
+    let _ = std::fs::remove_dir_all(&beside);
+    std::fs::DirBuilder::new().mode(0o700).create(&beside)?;
+    let inside = beside.join("s");
+    let placed = UnixListener::bind(&inside).and_then(|socket| {
+        std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::rename(&inside, path)?;
+        Ok(socket)
+    });
+    let _ = std::fs::remove_dir_all(&beside);
+    let socket = placed?;
     Ok(Listener::Control(socket))
 }
 
@@ -131,7 +135,6 @@ async fn next(listener: &Listener) -> io::Result<Accepted> {
             let peer = Peer {
                 control: false,
                 keyless: *keyless,
-                local: stream.local_addr().ok(),
                 busy: AtomicBool::new(false),
             };
             Ok(Accepted::Tcp(stream, from.ip(), peer))
@@ -141,7 +144,6 @@ async fn next(listener: &Listener) -> io::Result<Accepted> {
             let peer = Peer {
                 control: true,
                 keyless: true,
-                local: None,
                 busy: AtomicBool::new(false),
             };
             Ok(Accepted::Control(stream, peer))
@@ -168,7 +170,7 @@ impl Places {
         self.taken.retain(|_, place| !place.task.is_finished());
     }
 
-    fn seat<S>(&mut self, mut stream: S, from: Option<IpAddr>, peer: Peer, shared: &Arc<Shared>)
+    fn seat<S>(&mut self, stream: S, from: Option<IpAddr>, peer: Peer, shared: &Arc<Shared>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -185,8 +187,10 @@ impl Places {
             if self.tasks.len() >= shared.limits.connections_max + REFUSALS_MAX {
                 return;
             }
+            let shared = shared.clone();
             self.tasks.spawn(async move {
-                let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
+                let problem = Problem::overloaded("too many connections are open", 1000);
+                turn_away(stream, &problem, &shared).await;
             });
             return;
         }
@@ -220,8 +224,3 @@ const BACKLOG: u32 = 1024;
 const BIND_TIME_MAX: Duration = Duration::from_secs(3);
 /// Newcomers that are being told so at once; more are closed without a word.
 const REFUSALS_MAX: usize = 64;
-/// What a newcomer is told when there is no place.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-retry-after: 1\r\nretry-after-ms: 1000\r\nx-request-id: none\r\nconnection: close\r\n\
-content-length: 108\r\n\r\n{\"error\":{\"message\":\"too many connections are open\",\
-\"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}";

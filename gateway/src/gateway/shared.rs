@@ -6,7 +6,7 @@ use crate::gateway::GatewayArgs;
 use crate::gateway::connection::Peer;
 use crate::limits::Limits;
 use crate::problem::Problem;
-use crate::request_body;
+use crate::request_body::{self, Share};
 use ractor::ActorCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -79,6 +79,7 @@ impl Shared {
         request: RequestId,
         entry: OpenRequest,
         peer: &Arc<Peer>,
+        share: Share,
     ) -> Result<Opened, Problem> {
         if *self.phase.borrow() != Phase::Open {
             return Err(Problem::draining().closing());
@@ -95,6 +96,7 @@ impl Shared {
             request,
             shared: self.clone(),
             peer: peer.clone(),
+            _share: share,
         })
     }
 
@@ -130,6 +132,7 @@ pub(crate) struct Opened {
     request: RequestId,
     shared: Arc<Shared>,
     peer: Arc<Peer>,
+    _share: Share,
 }
 
 impl Opened {

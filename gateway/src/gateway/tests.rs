@@ -38,6 +38,8 @@ async fn a_gateway_that_dies_frees_its_addresses_for_the_next() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+    let inside = std::fs::read_dir(&folder).expect("it is there").count();
+    assert_eq!(inside, 1, "nothing lies beside the socket");
     let tcp = TcpStream::connect(address).await.expect("it listens");
     assert_eq!(exchange(tcp, "/livez").await.status, 200);
     let unix = UnixStream::connect(&socket).await.expect("it listens");
@@ -170,5 +172,51 @@ async fn a_connection_that_is_being_served_never_makes_room() {
         !matches!(unread, Ok(Err(_))),
         "the served one is still open"
     );
+    gateway.stop(None);
+}
+
+#[tokio::test]
+async fn whoever_is_refused_before_the_body_was_read_reads_the_answer() {
+    let mut args = args(&Arc::new(Scripted::default()), Limits::default());
+    args.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    let (gateway, _) = Actor::spawn(None, Gateway, args).await.expect("free");
+    let address = GatewayHandle(gateway.clone())
+        .addresses()
+        .await
+        .expect("alive")[0];
+    let body = "x".repeat(6 << 20);
+    let chat = "/v1/chat/completions";
+    let cases = [
+        (chat, "Authorization: Bearer wrong\r\n", 401),
+        (chat, "Origin: http://evil.example\r\n", 403),
+        (chat, "Content-Encoding: gzip\r\n", 415),
+        ("/v1/nothing", "", 404),
+        ("/v1/models", "", 405),
+    ];
+    for (path, headers, status) in cases {
+        let mut client = TcpStream::connect(address).await.expect("it listens");
+        let request = crate::scripted::post(path, headers, &body);
+        client.write_all(&request).await.expect("it is read out");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.expect("no reset");
+        assert_eq!(Answer::read(&answer).status, status, "{path}");
+    }
+    gateway.stop(None);
+}
+
+#[tokio::test]
+async fn where_a_key_is_required_the_loopback_asks_for_one_too() {
+    let mut args = args(&Arc::new(Scripted::default()), Limits::default());
+    args.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    args.require_key = true;
+    let (gateway, _) = Actor::spawn(None, Gateway, args).await.expect("free");
+    let address = GatewayHandle(gateway.clone())
+        .addresses()
+        .await
+        .expect("alive")[0];
+    for (path, status) in [("/v1/models", 401), ("/livez", 200)] {
+        let tcp = TcpStream::connect(address).await.expect("it listens");
+        assert_eq!(exchange(tcp, path).await.status, status);
+    }
     gateway.stop(None);
 }

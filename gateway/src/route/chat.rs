@@ -34,7 +34,7 @@ pub(super) async fn answer(
     let payer = guard::payer(&request, peer, shared).await?;
     let whole = request_body::read(request, limits, &shared.bodies).await?;
     let body = json::object(&whole.bytes, limits.depth_max, limits.values_max)?;
-    drop(whole);
+    let share = whole.into_share();
     let chat = Chat::read(&body, limits)?;
     drop(body);
 
@@ -60,6 +60,7 @@ pub(super) async fn answer(
             since_ms: now.0,
         },
         peer,
+        share,
     )?;
     let stream = chat.stream;
     let seed = u64::from_le_bytes(shared.draw());
@@ -95,8 +96,14 @@ async fn streamed(
 ) -> Result<Reply, Problem> {
     let patience = Instant::now() + shared.limits.keep_alive;
     let mut node = None;
+    let ending = ended(opened.phase());
+    tokio::pin!(ending);
     let first = loop {
-        match timeout_at(patience, deliveries.recv()).await {
+        let next = tokio::select! {
+            next = timeout_at(patience, deliveries.recv()) => next,
+            () = &mut ending => return Err(Problem::draining()),
+        };
+        match next {
             Err(_) => break None,
             Ok(None) => return Err((&Trouble::Interrupted).into()),
             Ok(Some(Delivery::Waiting { .. })) => {}

@@ -1,7 +1,7 @@
 //! Who may ask, and from where.
 //!
 //! A port on the loopback is reachable by every page in the owner's browser. What keeps them out: the Host
-//! must be this machine's (a name that an attacker resolves to 127.0.0.1 is not), an Origin must be the same
+//! must be an address or this machine's name (one that an attacker resolves to 127.0.0.1 is not), an Origin must be the same
 //! host, and no answer carries a CORS header.
 
 use crate::gateway::connection::Peer;
@@ -72,18 +72,10 @@ pub(super) fn host(
         _ => return Err(Problem::body("there must be exactly one Host header").closing()),
     };
     let name = host_name(host);
-    let local = peer.local.map(|local| local.ip());
-    let allowed = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
-        // An attacker cannot make a browser send an address that it did not connect to.
-        Ok(address) => address.is_loopback() || Some(address) == local,
-        Err(_) => {
-            name.eq_ignore_ascii_case("localhost")
-                || shared
-                    .hosts
-                    .iter()
-                    .any(|own| own.eq_ignore_ascii_case(name))
-        }
-    };
+    // A browser sends the address that it connects to; only a name can be made to mean another one.
+    let address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let own = |own: &str| own.eq_ignore_ascii_case(name);
+    let allowed = address || own("localhost") || shared.hosts.iter().any(|name| own(name));
     // The URI's own authority, where there is one, must not say something else.
     let agrees = request
         .uri()
@@ -95,7 +87,7 @@ pub(super) fn host(
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         "host_not_allowed",
-        "this Host is not one of this node's names",
+        "this Host is not one of this node's names; troop node --host NAME adds one",
     ))
 }
 
@@ -137,10 +129,9 @@ pub(super) async fn payer(
     shared: &Shared,
 ) -> Result<MemberId, Problem> {
     let headers = request.headers();
-    // What a proxy on this machine forwards does not come from this machine.
-    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"]
-        .iter()
-        .any(|name| headers.contains_key(*name));
+    // What a proxy on this machine forwards does not come from this machine. A proxy need not say so: for one
+    // that does not there is --require-key.
+    let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
     let trusted = peer.control || (peer.keyless && !forwarded);
     let Some(key) = presented(headers)? else {
         if trusted {
@@ -201,6 +192,15 @@ pub(crate) fn percent_decoded(text: &str) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(|_| malformed())
 }
 
+/// What proxies add to what they forward.
+const FORWARDED: [&str; 6] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
 /// What clients that insist on a key are told to send where none is needed.
 const PLACEHOLDERS: [&str; 3] = ["troop", "none", "sk-no-key-required"];
 /// Longer than any key that was ever made.

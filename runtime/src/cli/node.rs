@@ -5,6 +5,7 @@ use super::{Context, models, print, tokio};
 use crate::boot::{self, NodeOptions, Running};
 use crate::tree::Roles;
 use ::tokio::signal::unix::{Signal, SignalKind, signal};
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -34,6 +35,9 @@ pub(super) struct NodeArgs {
         value_parser = host_name
     )]
     hosts: Vec<String>,
+    /// Ask for a key on this machine too, as where a proxy forwards requests from elsewhere
+    #[arg(long, env = "TROOP_REQUIRE_KEY", value_parser = FalseyValueParser::new())]
+    require_key: bool,
     /// Where to listen for other nodes (UDP); joining nodes is not possible in this version
     #[arg(long, env = "TROOP_QUIC", value_name = "ADDR")]
     quic: Option<SocketAddr>,
@@ -143,6 +147,7 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
         roles,
         listen: args.listen.clone(),
         hosts: args.hosts.clone(),
+        require_key: args.require_key,
         models: manifests,
         threads: args.threads.unwrap_or(cores),
         kv_bytes: args.kv_bytes,
@@ -155,6 +160,7 @@ pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, 
         role: Role::Both,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         hosts: Vec::new(),
+        require_key: false,
         quic: None,
         models: vec![model.to_owned()],
         join: None,

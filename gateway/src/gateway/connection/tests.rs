@@ -2,6 +2,7 @@
 
 mod answers;
 mod door;
+mod ends;
 
 use serde_json::{Value, json};
 

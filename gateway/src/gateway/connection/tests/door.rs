@@ -50,8 +50,8 @@ async fn what_is_refused_at_the_door() {
             "host_not_allowed",
         ),
         (
-            "other address",
-            host("Host: 10.0.0.1:9000\r\n"),
+            "like an address",
+            host("Host: 10.0.0.1.evil.example:9000\r\n"),
             403,
             "host_not_allowed",
         ),
