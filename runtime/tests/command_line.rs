@@ -204,3 +204,44 @@ fn an_open_folder_of_troops_own_is_closed_and_another_is_refused() {
     let mode = fs::metadata(&foreign).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
 }
+
+#[test]
+fn a_model_that_is_here_is_loaded_when_it_is_asked_for_and_by_any_of_its_names() {
+    let folder = Folder::with_model();
+    let _node = support::Node::start(&folder);
+    let model = fs::read_dir(folder.0.join("models/blobs"))
+        .and_then(|mut blobs| blobs.next().expect("one"))
+        .expect("the model");
+    // The same model by another name, and one that differs in a byte that nobody reads.
+    let other = folder.0.join("other.gguf");
+    fs::copy(model.path(), &other).expect("room");
+    let same = format!("file:{}", other.display());
+    folder.json(&["pull", "same", "--from", &same]);
+    let mut file = fs::File::options().append(true).open(&other).expect("ours");
+    file.write_all(&[0]).expect("room");
+    folder.json(&["pull", "other", "--from", &same]);
+    let ask = |model: &str| {
+        folder.troop(&[
+            "run",
+            model,
+            "Hello!",
+            "--max-tokens",
+            "3",
+            "--temperature",
+            "0",
+        ])
+    };
+    let first = ask("smollm2");
+    for name in ["same", "other", "other"] {
+        let answer = ask(name);
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert!(answer.status.success(), "{name}: {said}");
+        assert_eq!(answer.stdout, first.stdout, "{name}");
+    }
+    let engines = folder.json(&["ps"])["engines"].as_array().map(Vec::len);
+    assert_eq!(engines, Some(2), "one for each model, not for each name");
+    let unknown = folder.troop(&["run", "smolm2", "Hello!"]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert_eq!(unknown.status.code(), Some(3), "{said}");
+    assert!(said.contains("did you mean smollm2?"), "{said}");
+}
