@@ -151,7 +151,7 @@ pub enum PullError {
         message: String,
     },
     /// Whoever was told how it goes has ended it.
-    #[error("the pull was interrupted; what had come is swept away")]
+    #[error("interrupted; the store is as it was, and what had come is swept away")]
     Interrupted,
     /// There is not room enough.
     #[error("{needed} bytes are needed, {free} are free on the disk of the model store")]

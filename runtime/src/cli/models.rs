@@ -78,7 +78,7 @@ fn brought(
         && Alias::find(name).is_none()
         && let Ok(manifest) = store.find(name)
     {
-        let sound = watched(context, name, |report| {
+        let sound = watched(context, "pull", name, |report| {
             model_store::verify(store, &manifest, report)
         })?;
         if sound {
@@ -102,7 +102,7 @@ fn brought(
         }
     })?;
     let now = crate::leaves::SystemClock::start().now().seconds();
-    watched(context, name, |report| {
+    watched(context, "pull", name, |report| {
         model_store::pull(store, name, &source, now, report)
     })
 }
@@ -111,6 +111,7 @@ fn brought(
 /// everything ends at once.
 fn watched<T>(
     context: &Context,
+    verb: &str,
     name: &str,
     work: impl FnOnce(&mut model_store::Report<'_>) -> Result<T, PullError>,
 ) -> Result<T, Fault> {
@@ -126,7 +127,7 @@ fn watched<T>(
     drop(shown);
     result.map_err(|error| match error {
         PullError::Interrupted => {
-            Fault::new(Code::Interrupted, error).hint(format!("troop pull {name} begins again"))
+            Fault::new(Code::Interrupted, error).hint(format!("troop {verb} {name} begins again"))
         }
         error => error.into(),
     })
@@ -270,7 +271,7 @@ pub(super) fn rm(context: &Context, args: RmArgs) -> Result<(), Fault> {
             Err(fault) if args.ignore_missing && fault.code == Code::NotFound => continue,
             found => refuse_served(context, &found?)?,
         }
-        let freed = watched(context, name, |report| {
+        let freed = watched(context, "rm", name, |report| {
             model_store::remove(&store, name, report)
         })?;
         if !context.json {
