@@ -4,13 +4,15 @@
 //! integers, and the f16 numbers that turn them back into weights.
 //!
 //! ```text
-//! Q4_1   | d f16 | m f16 | 16 bytes: element j in the low half of byte j, element 16 + j in the high |
-//!        weight = d * q + m,  q in 0..=15
-//! Q8_0   | d f16 | 32 bytes, signed |
-//!        weight = d * q,      q in -128..=127
+//! weight = scale * q            formats without an offset: q = code - centre, the centre of the codes' range
+//! weight = scale * q + offset   formats with one: q = code
 //! ```
 //!
-//! Other formats are refused here, by name, so that no operation has to ask again.
+//! A code is the integer as it is packed for multiplication, unsigned, of 4, 5 or 8 bits; `block/small.rs`
+//! finds the codes in a file's bytes. Other formats are refused here, by name, so that no operation has to
+//! ask again.
+
+mod small;
 
 use half::{bf16, f16};
 
@@ -20,18 +22,30 @@ use crate::gguf::Format;
 pub const BLOCK: usize = 32;
 
 /// The formats that operations are defined for, in the order they were added.
-pub const SUPPORTED: [Format; 5] = [
+pub const SUPPORTED: [Format; 8] = [
     Format::F32,
     Format::F16,
     Format::BF16,
     Format::Q4_1,
     Format::Q8_0,
+    Format::Q4_0,
+    Format::Q5_0,
+    Format::Q5_1,
 ];
+
+/// What the blocks of a quantized format are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Bits of a code.
+    pub bits: usize,
+    /// Whether an offset is added to every weight of a block.
+    pub offset: bool,
+}
 
 /// One block of 32 weights with its integers unpacked: `weight = scale * q + offset`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Block {
-    /// The integers as stored, sign and all.
+    /// The integers, sign and all.
     pub q: [i8; BLOCK],
     /// What one unit of the integers is worth.
     pub scale: f32,
@@ -39,44 +53,80 @@ pub struct Block {
     pub offset: f32,
 }
 
+/// One block of 32 weights taken apart and not yet understood: what packing moves from one order to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// The integers, plus the centre of their range where the format has no offset.
+    pub(crate) codes: [u8; BLOCK],
+    /// The f16 numbers as bits: the scale; the offset, or zero.
+    pub(crate) halves: [u16; 2],
+}
+
+impl Form {
+    /// The form of a quantized format; none for any other.
+    pub const fn of(format: Format) -> Option<Self> {
+        let (bits, offset) = match format {
+            Format::Q4_0 => (4, false),
+            Format::Q4_1 => (4, true),
+            Format::Q5_0 => (5, false),
+            Format::Q5_1 => (5, true),
+            Format::Q8_0 => (8, false),
+            _ => return None,
+        };
+        Some(Self { bits, offset })
+    }
+
+    /// What is subtracted from a code to get its integer.
+    pub const fn centre(self) -> i32 {
+        if self.offset { 0 } else { 1 << (self.bits - 1) }
+    }
+
+    /// Count of f16 numbers in a block.
+    pub(crate) const fn halves(self) -> usize {
+        1 + self.offset as usize
+    }
+}
+
+impl Parts {
+    /// The block that these parts stand for.
+    pub(crate) fn block(&self, form: Form) -> Block {
+        let [scale, offset] = self.halves.map(|bits| f16::from_bits(bits).to_f32());
+        let q = self
+            .codes
+            .map(|code| (i32::from(code) - form.centre()) as i8);
+        Block { q, scale, offset }
+    }
+}
+
+impl Block {
+    /// The weights: `fma(q, scale, offset)`.
+    pub(crate) fn unpack(&self, out: &mut [f32]) {
+        for (out, q) in out.iter_mut().zip(self.q) {
+            *out = f32::from(q).mul_add(self.scale, self.offset);
+        }
+    }
+}
+
 /// Whether weights of this format are multiplied as integers, with quantized activations.
 pub fn is_quantized(format: Format) -> bool {
-    matches!(format, Format::Q4_1 | Format::Q8_0)
+    Form::of(format).is_some()
 }
 
-/// Whether the format has an offset per block.
-pub fn has_offset(format: Format) -> bool {
-    format == Format::Q4_1
+/// The blocks of a stored row of a quantized format.
+pub fn blocks(format: Format, row: &[u8]) -> impl Iterator<Item = Block> {
+    let form = form(format);
+    row.chunks_exact(format.block_bytes())
+        .map(move |stored| parts(form, stored).block(form))
 }
 
-/// Takes one block of a quantized format apart.
-pub fn unpack_block(format: Format, bytes: &[u8]) -> Block {
-    assert_eq!(bytes.len(), format.block_bytes());
-    let mut q = [0; BLOCK];
-    match format {
-        Format::Q4_1 => {
-            for (j, byte) in bytes[4..].iter().enumerate() {
-                q[j] = (byte & 15) as i8;
-                q[j + 16] = (byte >> 4) as i8;
-            }
-            Block {
-                q,
-                scale: half_at(bytes, 0),
-                offset: half_at(bytes, 2),
-            }
-        }
-        Format::Q8_0 => {
-            for (q, byte) in q.iter_mut().zip(&bytes[2..]) {
-                *q = *byte as i8;
-            }
-            Block {
-                q,
-                scale: half_at(bytes, 0),
-                offset: 0.0,
-            }
-        }
-        other => panic!("{} has no blocks of integers", other.name()),
-    }
+/// A stored block of a quantized format, in parts.
+#[inline(always)]
+pub(crate) fn parts(form: Form, stored: &[u8]) -> Parts {
+    small::parts(form, stored)
+}
+
+fn form(format: Format) -> Form {
+    Form::of(format).unwrap_or_else(|| panic!("{} has no blocks of integers", format.name()))
 }
 
 /// Turns a stored row back into floats. Weights of quantized formats are `fma(q, scale, offset)`.
@@ -90,7 +140,7 @@ pub fn unpack_row(format: Format, bytes: &[u8], out: &mut [f32]) {
         }
         Format::F16 => {
             for (out, bytes) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                *out = half_at(bytes, 0);
+                *out = f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
             }
         }
         Format::BF16 => {
@@ -99,12 +149,8 @@ pub fn unpack_row(format: Format, bytes: &[u8], out: &mut [f32]) {
             }
         }
         _ => {
-            let blocks = bytes.chunks_exact(format.block_bytes());
-            for (out, bytes) in out.chunks_exact_mut(BLOCK).zip(blocks) {
-                let block = unpack_block(format, bytes);
-                for (out, q) in out.iter_mut().zip(block.q) {
-                    *out = f32::from(q).mul_add(block.scale, block.offset);
-                }
+            for (out, block) in out.chunks_exact_mut(BLOCK).zip(blocks(format, bytes)) {
+                block.unpack(out);
             }
         }
     }
@@ -114,21 +160,21 @@ pub fn unpack_row(format: Format, bytes: &[u8], out: &mut [f32]) {
 /// or offset, its first element.
 pub fn not_finite(format: Format, bytes: &[u8]) -> Option<usize> {
     let half = |bytes: &[u8], at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let wrong = |bytes: &[u8], at: usize| half(bytes, at) & 0x7c00 == 0x7c00;
     match format {
         Format::F32 => first(bytes, 4, |one| {
             u32::from_le_bytes([one[0], one[1], one[2], one[3]]) & 0x7f80_0000 == 0x7f80_0000
         }),
-        Format::F16 => first(bytes, 2, |one| half(one, 0) & 0x7c00 == 0x7c00),
+        Format::F16 => first(bytes, 2, |one| wrong(one, 0)),
         Format::BF16 => first(bytes, 2, |one| half(one, 0) & 0x7f80 == 0x7f80),
-        Format::Q4_1 => first(bytes, format.block_bytes(), |block| {
-            half(block, 0) & 0x7c00 == 0x7c00 || half(block, 2) & 0x7c00 == 0x7c00
-        })
-        .map(|block| block * BLOCK),
-        Format::Q8_0 => first(bytes, format.block_bytes(), |block| {
-            half(block, 0) & 0x7c00 == 0x7c00
-        })
-        .map(|block| block * BLOCK),
-        other => panic!("{} is not among the supported formats", other.name()),
+        _ => {
+            let size = format.block_bytes();
+            let block = match form(format).offset {
+                false => first(bytes, size, |block| wrong(block, 0)),
+                true => first(bytes, size, |block| wrong(block, 0) || wrong(block, 2)),
+            };
+            block.map(|block| block * format.block_elements())
+        }
     }
 }
 
@@ -140,66 +186,5 @@ fn first(bytes: &[u8], piece: usize, bad: impl Fn(&[u8]) -> bool) -> Option<usiz
     any.then(|| pieces.position(bad)).flatten()
 }
 
-/// The f16 at that offset, widened.
-pub(crate) fn half_at(bytes: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_q4_1_block_has_its_low_halves_first() {
-        let mut bytes = [0u8; 20];
-        bytes[..2].copy_from_slice(&f16::from_f32(0.5).to_le_bytes());
-        bytes[2..4].copy_from_slice(&f16::from_f32(-1.0).to_le_bytes());
-        bytes[4] = 0xf3;
-        let mut row = [0.0; 32];
-        unpack_row(Format::Q4_1, &bytes, &mut row);
-        assert_eq!((row[0], row[16], row[1]), (0.5, 6.5, -1.0));
-    }
-
-    #[test]
-    fn the_first_number_that_is_not_finite_is_found() {
-        let cases = [
-            (Format::F32, 3, vec![0, 0, 0x80, 0x7f], 4, 3),
-            (Format::F16, 5, vec![0, 0xfc], 2, 5),
-            (Format::BF16, 5, vec![0xc0, 0x7f], 2, 5),
-            // The scale of the second block, and the offset of the third.
-            (Format::Q4_1, 10, vec![0, 0x7c], 2, 32),
-            (Format::Q4_1, 21, vec![1, 0x7c], 2, 64),
-            (Format::Q8_0, 17, vec![0xff, 0xff], 2, 32),
-        ];
-        for (format, place, bad, bytes, expected) in cases {
-            let mut row = vec![0; format.row_bytes(96).expect("whole blocks")];
-            assert_eq!(not_finite(format, &row), None);
-            // The largest finite numbers are still numbers.
-            let largest = if format == Format::F32 {
-                vec![0xff, 0xff, 0x7f, 0x7f]
-            } else {
-                vec![0xff, 0x7b]
-            };
-            row[place * bytes..][..bytes].copy_from_slice(&largest);
-            assert_eq!(not_finite(format, &row), None, "{}", format.name());
-            row[place * bytes..][..bytes].copy_from_slice(&bad);
-            assert_eq!(
-                not_finite(format, &row),
-                Some(expected),
-                "{}",
-                format.name()
-            );
-        }
-    }
-
-    #[test]
-    fn a_q8_0_block_is_signed() {
-        let mut bytes = [0u8; 34];
-        bytes[..2].copy_from_slice(&f16::from_f32(2.0).to_le_bytes());
-        bytes[2] = 0x80;
-        bytes[33] = 0x7f;
-        let mut row = [0.0; 32];
-        unpack_row(Format::Q8_0, &bytes, &mut row);
-        assert_eq!((row[0], row[31], row[1]), (-256.0, 254.0, 0.0));
-    }
-}
+mod tests;

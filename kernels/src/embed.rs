@@ -1,6 +1,6 @@
 //! From a token id to its row of the embedding.
 //!
-//! A quantized row is unpacked by `fma(q, scale, offset)`, which is exact for every format so far. The
+//! A quantized row is unpacked by `fma(q, scale, offset)`: the product is exact for every format so far. The
 //! ids come from a tokenizer of the same file, or from a peer: the caller checks them against the
 //! vocabulary before they come here.
 

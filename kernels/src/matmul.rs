@@ -19,6 +19,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod layout;
 pub(crate) mod pack;
 pub mod reference;
 
@@ -31,7 +32,23 @@ use crate::isa::Isa;
 use crate::memory::{Region, Shared};
 use crate::quantize::{GROUP, Quantized, View};
 
+use layout::Layout;
 pub use pack::{PackError, Rows, STRIP, Source};
+
+/// Calls a function that is compiled for every form of blocks.
+macro_rules! by_form {
+    ($format:expr, $function:ident $(::<$tokens:ident>)? ($($argument:expr),*)) => {
+        match $format {
+            Format::Q4_0 => $function::<$($tokens,)? 4, false>($($argument),*),
+            Format::Q4_1 => $function::<$($tokens,)? 4, true>($($argument),*),
+            Format::Q5_0 => $function::<$($tokens,)? 5, false>($($argument),*),
+            Format::Q5_1 => $function::<$($tokens,)? 5, true>($($argument),*),
+            Format::Q8_0 => $function::<$($tokens,)? 8, false>($($argument),*),
+            other => unreachable!("{} is not interleaved", other.name()),
+        }
+    };
+}
+use by_form;
 
 /// Weights ready to multiply: one or more stored matrices over the same input, in strips of 32 rows.
 #[derive(Clone, Debug)]

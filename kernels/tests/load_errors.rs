@@ -216,7 +216,7 @@ fn structures() -> Vec<(&'static str, &'static str, Spoil)> {
             "blk.0.attn_v.weight",
             spoil(|model| {
                 let tensor = model.tensor("blk.0.attn_v.weight");
-                tensor.format = Format::Q4_0;
+                tensor.format = Format::IQ4_NL;
                 tensor.bytes = vec![0; 64 * 32 / 32 * 18];
             }),
         ),

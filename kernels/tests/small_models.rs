@@ -19,18 +19,27 @@ use troop_kernels::yardstick::Yardstick;
 const TOKENS: [u32; 12] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 39];
 
 fn logits(file: &[u8], isa: Isa) -> Result<Vec<f32>, NonFinite> {
+    logits_by(file, isa, 2, TOKENS.len())
+}
+
+/// The last token's logits, with so many threads, and so many tokens at once.
+fn logits_by(file: &[u8], isa: Isa, threads: usize, chunk: usize) -> Result<Vec<f32>, NonFinite> {
     let gguf = Gguf::parse(file).unwrap();
     let model = Arc::new(Model::load(&gguf, file, isa).unwrap());
     let mut pages = Pages::new(model.facts(), 1).unwrap();
-    let mut evaluator = Evaluator::new(model, 2, 16).unwrap();
-    let run = Run {
-        tokens: &TOKENS,
-        start: 0,
-        pages: &[PageId(0)],
-        logits: true,
-    };
-    let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
-    result.map(|logits| logits.unwrap())
+    let mut evaluator = Evaluator::new(model, threads, 16).unwrap();
+    let mut last = Vec::new();
+    for (index, tokens) in TOKENS.chunks(chunk).enumerate() {
+        let run = Run {
+            tokens,
+            start: (index * chunk) as u32,
+            pages: &[PageId(0)],
+            logits: true,
+        };
+        let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
+        last = result?.unwrap();
+    }
+    Ok(last)
 }
 
 /// The largest distance from the yardstick's logits, which are of size 1. All paths agree on the way.
@@ -68,6 +77,21 @@ fn every_format_is_near_the_yardstick() {
             let found = distance(&Synthetic::new(Shape::SMALL, format, seed));
             println!("{} seed {seed}: {found:.5}", format.name());
             assert!(found < tolerance, "{}: {found}", format.name());
+        }
+    }
+}
+
+#[test]
+fn no_way_of_computing_changes_a_bit_of_any_format() {
+    for format in values::FORMATS {
+        let file = Synthetic::new(Shape::SMALL, format, 4).file();
+        let expected = logits(&file, Isa::Reference).unwrap();
+        for isa in Isa::available() {
+            for (threads, chunk) in [(1, 1), (3, 2), (1, 5), (2, 7), (3, 12)] {
+                let found = logits_by(&file, isa, threads, chunk).unwrap();
+                let way = format!("{}, {threads} threads, chunks of {chunk}", isa.name());
+                assert!(found == expected, "{} by {way}", format.name());
+            }
         }
     }
 }

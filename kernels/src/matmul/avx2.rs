@@ -6,13 +6,13 @@
 //! pairs to fours    vpmaddwd     with ones, to an i32: one block's sum per row after 8 of them
 //! ```
 //!
-//! An i16 holds two products exactly: Q4_1 reaches 2 * 15 * 127. For Q8_0 the weight's sign is moved to the
-//! activation, so a pair reaches 2 * 128 * 127 = 32,512.
+//! An i16 holds two products exactly: codes of 5 bits reach 2 * 31 * 127. For Q8_0 the weight's sign is
+//! moved to the activation, so a pair reaches 2 * 128 * 127 = 32,512.
 
 use std::arch::x86_64::*;
 
-use super::{Finish, Input, Output, STRIP, pack::TILE};
-use crate::block::BLOCK;
+use super::{Finish, Input, Layout, Output, STRIP, by_form, pack::TILE};
+use crate::block::{BLOCK, Form};
 use crate::gate::gated;
 use crate::gguf::Format;
 use crate::quantize::View;
@@ -63,11 +63,10 @@ unsafe fn tokens<const M: usize>(
     for quarter in 0..STRIP / ROWS {
         // SAFETY: passed on from the caller.
         let sums = unsafe {
-            match format {
-                Format::Q4_1 => q4_1::<M>(bytes, quarter, input.quantized, token),
-                Format::Q8_0 => q8_0::<M>(bytes, quarter, input.quantized, token),
-                other => unreachable!("{} is not interleaved", other.name()),
-            }
+            by_form!(
+                format,
+                products::<M>(bytes, quarter, input.quantized, token)
+            )
         };
         for (result, sum) in results.iter_mut().zip(sums) {
             // SAFETY: eight floats from `quarter * ROWS` are inside the result.
@@ -99,92 +98,94 @@ unsafe fn tokens<const M: usize>(
 }
 
 /// # Safety
-/// As for `strip`; `quarter` is below 4.
+/// As for `strip`, the strip's format has this form, and `quarter` is below 4.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn q4_1<const M: usize>(
+unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
     bytes: &[u8],
     quarter: usize,
     x: View<'_>,
     token: usize,
 ) -> [__m256; M] {
+    let layout = const {
+        Layout::of(Form {
+            bits: BITS,
+            offset: OFFSET,
+        })
+    };
+    let centre = layout.form.centre();
     let blocks = x.columns / BLOCK;
-    assert!(bytes.len() == blocks * 640 && x.mass.len() >= (token + M) * blocks);
+    assert!(bytes.len() == blocks * layout.bytes && x.mass.len() >= (token + M) * blocks);
+    let (tile, half) = (quarter / 2, quarter % 2 * 32);
     let low_half = _mm256_set1_epi8(15);
+    let fifth = _mm256_set1_epi8(16);
     let mut sums = [_mm256_setzero_ps(); M];
     // SAFETY: the lengths asserted above, and by `matmul::multiply` for the activations, cover
     // every load below.
     unsafe {
         for block in 0..blocks {
-            let at = bytes.as_ptr().add(block * 640);
-            let weights = at.add((quarter / 2) * 256 + (quarter % 2) * 32);
+            let at = bytes.as_ptr().add(block * layout.bytes);
+            let line = |at_line: usize| _mm256_loadu_si256(at.add(at_line + half).cast());
             let mut dots = [[_mm256_setzero_si256(); 2]; M];
-            for load in 0..4 {
-                let both = _mm256_loadu_si256(weights.add(load * 64).cast());
-                let low = _mm256_and_si256(both, low_half);
-                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), low_half);
+            if BITS != 8 && centre != 0 {
                 for (m, dots) in dots.iter_mut().enumerate() {
-                    let q =
-                        x.q.as_ptr()
-                            .add((token + m) * x.columns + block * BLOCK + load * 4);
-                    let four = _mm256_set1_epi32(q.cast::<i32>().read_unaligned());
-                    dots[0] = add_fours(dots[0], _mm256_maddubs_epi16(low, four));
-                    let four = _mm256_set1_epi32(q.add(16).cast::<i32>().read_unaligned());
-                    dots[1] = add_fours(dots[1], _mm256_maddubs_epi16(high, four));
+                    let qsum = x.sum.as_ptr().add(2 * ((token + m) * blocks + block));
+                    *dots = [0, 1].map(|group| _mm256_set1_epi32(-centre * *qsum.add(group)));
                 }
             }
-            let d = halves(at.add(512 + quarter * 16));
-            let offset = halves(at.add(576 + quarter * 16));
+            // The fifth bits, moved down by one after each load.
+            let mut fifths = match BITS {
+                5 => line(layout.fifths + tile * 64),
+                _ => _mm256_setzero_si256(),
+            };
+            for load in 0..4 {
+                let codes = line(layout.codes(tile, load));
+                let mut groups = match BITS {
+                    8 => [codes, line(layout.codes(tile, 4 + load))],
+                    _ => [codes, _mm256_srli_epi16::<4>(codes)]
+                        .map(|codes| _mm256_and_si256(codes, low_half)),
+                };
+                if BITS == 5 {
+                    let bits = [_mm256_slli_epi16::<4>(fifths), fifths];
+                    for (group, bits) in groups.iter_mut().zip(bits) {
+                        *group = _mm256_or_si256(*group, _mm256_and_si256(bits, fifth));
+                    }
+                    fifths = _mm256_srli_epi16::<1>(fifths);
+                }
+                for (m, dots) in dots.iter_mut().enumerate() {
+                    let q = x.q.as_ptr().add((token + m) * x.columns + block * BLOCK);
+                    for (group, dot) in dots.iter_mut().enumerate() {
+                        let four = q.add(group * 16 + load * 4).cast::<i32>();
+                        let four = _mm256_set1_epi32(four.read_unaligned());
+                        let pairs = match BITS {
+                            8 => signed_pairs(groups[group], four),
+                            _ => _mm256_maddubs_epi16(groups[group], four),
+                        };
+                        *dot = add_fours(*dot, pairs);
+                    }
+                }
+            }
+            let number =
+                |index: usize| halves(at.add(layout.numbers + index * STRIP * 2 + quarter * 16));
+            let scale = number(0);
+            let offset = if OFFSET { number(1) } else { scale };
             for m in 0..M {
                 let at = (token + m) * blocks + block;
-                let sum = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), d, sums[m]);
-                let mass = _mm256_set1_ps(*x.mass.as_ptr().add(at));
-                sums[m] = _mm256_fmadd_ps(mass, offset, sum);
+                sums[m] = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), scale, sums[m]);
+                if OFFSET {
+                    let mass = _mm256_set1_ps(*x.mass.as_ptr().add(at));
+                    sums[m] = _mm256_fmadd_ps(mass, offset, sums[m]);
+                }
             }
         }
     }
     sums
 }
 
-/// # Safety
-/// As for `q4_1`.
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn q8_0<const M: usize>(
-    bytes: &[u8],
-    quarter: usize,
-    x: View<'_>,
-    token: usize,
-) -> [__m256; M] {
-    let blocks = x.columns / BLOCK;
-    assert!(bytes.len() == blocks * 1088 && x.mass.len() >= (token + M) * blocks);
-    let flip = _mm256_set1_epi8(-128);
-    let mut sums = [_mm256_setzero_ps(); M];
-    // SAFETY: as in `q4_1`.
-    unsafe {
-        for block in 0..blocks {
-            let at = bytes.as_ptr().add(block * 1088);
-            let weights = at.add((quarter / 2) * 512 + (quarter % 2) * 32);
-            let mut dots = [[_mm256_setzero_si256(); 2]; M];
-            for load in 0..8 {
-                let stored = _mm256_loadu_si256(weights.add(load * 64).cast());
-                let signed = _mm256_xor_si256(stored, flip);
-                let magnitude = _mm256_abs_epi8(signed);
-                for (m, dots) in dots.iter_mut().enumerate() {
-                    let q =
-                        x.q.as_ptr()
-                            .add((token + m) * x.columns + block * BLOCK + load * 4);
-                    let four = _mm256_set1_epi32(q.cast::<i32>().read_unaligned());
-                    let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, signed));
-                    dots[load / 4] = add_fours(dots[load / 4], pairs);
-                }
-            }
-            let d = halves(at.add(1024 + quarter * 16));
-            for m in 0..M {
-                let at = (token + m) * blocks + block;
-                sums[m] = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), d, sums[m]);
-            }
-        }
-    }
-    sums
+/// Pairs of products of codes of 8 bits, whose centre is 128, with activations.
+#[target_feature(enable = "avx2")]
+fn signed_pairs(codes: __m256i, four: __m256i) -> __m256i {
+    let signed = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
+    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(four, signed))
 }
 
 /// Adds pairs of products, joined to fours, to the sums of eight rows.

@@ -1,19 +1,8 @@
 //! How weights lie in memory once they are loaded.
 //!
 //! Rows are grouped in strips of 32, the last one of each source padded with rows of zeros. For the
-//! reference a strip is its rows as the file has them. For SIMD a quantized strip is two tiles of 16 rows,
-//! interleaved so that four neighbouring weights of 16 rows fill one 64-byte register:
-//!
-//! ```text
-//! Q4_1, one block of a strip, 640 bytes:
-//!   tile 0: 4 x 64   byte 4 r + b of load i: weights 4 i + b (low half) and 16 + 4 i + b (high) of row r
-//!   tile 1: 4 x 64   the same for rows 16..32
-//!   d: 32 x f16, m: 32 x f16
-//! Q8_0, one block of a strip, 1088 bytes:
-//!   tile 0: 8 x 64   byte 4 r + b of load i: weight 4 i + b of row r, plus 128 (VNNI wants it unsigned)
-//!   tile 1: 8 x 64
-//!   d: 32 x f16
-//! ```
+//! reference a strip is its rows as the file has them. For SIMD a quantized strip is interleaved block by
+//! block, as `matmul/layout.rs` says.
 //!
 //! Blocks of a strip follow each other, so a thread streams its strips from first byte to last. Float
 //! formats keep their rows. In a gated matrix each strip has 16 rows of gates and then 16 of ups.
@@ -23,8 +12,8 @@ use std::thread::ScopedJoinHandle;
 
 use thiserror::Error;
 
-use super::{Matrix, Section};
-use crate::block;
+use super::{Layout, Matrix, Section, by_form};
+use crate::block::{self, BLOCK, Form};
 use crate::gguf::Format;
 use crate::isa::Isa;
 use crate::memory::{OutOfMemory, Region};
@@ -86,7 +75,6 @@ pub(crate) struct Plan<'a> {
 /// One strip to pack: where its rows come from.
 struct Job<'a> {
     format: Format,
-    columns: usize,
     /// The rows of the strip, in order; None is padding.
     rows: [Option<Row<'a>>; STRIP],
     out: &'a mut [u8],
@@ -172,13 +160,8 @@ impl<'a> Plan<'a> {
                 rest = others;
                 for out in mine[..bytes].chunks_exact_mut(section.strip_bytes) {
                     let rows = strip_rows.next().expect("as many strips as were counted");
-                    let columns = sources[0].columns;
-                    jobs.push(Job {
-                        format: section.format,
-                        columns,
-                        rows,
-                        out,
-                    });
+                    let format = section.format;
+                    jobs.push(Job { format, rows, out });
                 }
             }
         }
@@ -255,103 +238,51 @@ impl Job<'_> {
             }
             return Ok(());
         }
-        let block_bytes = self.format.block_bytes();
-        let layout = Layout::of(self.format);
-        let blocks = self.columns / block::BLOCK;
-        for (row, stored) in self.rows.iter().enumerate() {
-            // Integers of padding stay as the zeros they are: their scales are zero as well.
-            let Some(Row { bytes, .. }) = stored else {
-                continue;
-            };
-            for index in 0..blocks {
-                let stored = &bytes[index * block_bytes..][..block_bytes];
-                let out = &mut self.out[index * layout.bytes..][..layout.bytes];
-                for number in 0..layout.halves {
-                    let at = layout.half_at(number, row);
-                    out[at..at + 2].copy_from_slice(&stored[number * 2..number * 2 + 2]);
-                }
-                let integers = stored[layout.halves * 2..].chunks_exact(4);
-                for (load, four) in integers.enumerate() {
-                    let at = layout.four_at(load, row);
-                    let mut word = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-                    word ^= layout.flip;
-                    out[at..at + 4].copy_from_slice(&word.to_le_bytes());
-                }
-            }
-        }
+        by_form!(self.format, interleave(self));
         Ok(())
+    }
+}
+
+/// Writes the rows of a strip side by side.
+fn interleave<const BITS: usize, const OFFSET: bool>(job: &mut Job<'_>) {
+    let form = Form {
+        bits: BITS,
+        offset: OFFSET,
+    };
+    let layout = Layout::of(form);
+    for (row, stored) in job.rows.iter().enumerate() {
+        // Codes of padding stay as the zeros they are: their scales are zero as well.
+        let Some(Row { bytes, .. }) = stored else {
+            continue;
+        };
+        let stored = bytes.chunks_exact(job.format.block_bytes());
+        let blocks = job.out.chunks_exact_mut(layout.bytes);
+        for (out, stored) in blocks.zip(stored) {
+            layout.write(out, row, &block::parts(form, stored));
+        }
     }
 }
 
 /// Whether rows of this format are interleaved for this instruction set.
 pub(crate) fn is_interleaved(isa: Isa, format: Format) -> bool {
-    isa != Isa::Reference && block::is_quantized(format)
+    interleaved(isa, format).is_some()
 }
 
-/// Where the parts of an interleaved block are.
-pub(crate) struct Layout {
-    /// f16 numbers per row and block.
-    halves: usize,
-    /// 64-byte loads per tile.
-    loads: usize,
-    /// Bytes of a block of a strip.
-    pub(crate) bytes: usize,
-    /// What the integers are combined with by exclusive or.
-    flip: u32,
-}
-
-impl Layout {
-    pub(crate) const fn of(format: Format) -> Self {
-        match format {
-            Format::Q4_1 => Self {
-                halves: 2,
-                loads: 4,
-                bytes: 640,
-                flip: 0,
-            },
-            Format::Q8_0 => Self {
-                halves: 1,
-                loads: 8,
-                bytes: 1088,
-                flip: 0x8080_8080,
-            },
-            _ => panic!("only quantized formats are interleaved"),
-        }
-    }
-
-    fn four_at(&self, load: usize, row: usize) -> usize {
-        (row / TILE) * self.loads * 64 + load * 64 + (row % TILE) * 4
-    }
-
-    fn half_at(&self, number: usize, row: usize) -> usize {
-        2 * self.loads * 64 + (number * STRIP + row) * 2
-    }
+fn interleaved(isa: Isa, format: Format) -> Option<Form> {
+    Form::of(format).filter(|_| isa != Isa::Reference)
 }
 
 /// Unpacks one row of a strip to floats.
 pub(crate) fn unpack_row(isa: Isa, format: Format, strip: &[u8], row: usize, out: &mut [f32]) {
-    if !is_interleaved(isa, format) {
+    let Some(form) = interleaved(isa, format) else {
         let row_bytes = strip.len() / STRIP;
         block::unpack_row(format, &strip[row * row_bytes..][..row_bytes], out);
         return;
-    }
-    let layout = Layout::of(format);
-    let mut stored = vec![0; format.block_bytes()];
-    for (out, bytes) in out
-        .chunks_exact_mut(block::BLOCK)
-        .zip(strip.chunks_exact(layout.bytes))
-    {
-        for number in 0..layout.halves {
-            let at = layout.half_at(number, row);
-            stored[number * 2..number * 2 + 2].copy_from_slice(&bytes[at..at + 2]);
-        }
-        for (load, four) in stored[layout.halves * 2..].chunks_exact_mut(4).enumerate() {
-            let at = layout.four_at(load, row);
-            let word = &bytes[at..at + 4];
-            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]) ^ layout.flip;
-            four.copy_from_slice(&word.to_le_bytes());
-        }
-        block::unpack_row(format, &stored, out);
+    };
+    let layout = Layout::of(form);
+    let blocks = strip.chunks_exact(layout.bytes);
+    for (out, block) in out.chunks_exact_mut(BLOCK).zip(blocks) {
+        layout.read(block, row).block(form).unpack(out);
     }
 }
 
@@ -361,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_row_comes_back_from_every_layout_as_it_was_stored() {
-        for format in [Format::Q4_1, Format::Q8_0, Format::F16] {
+        for format in block::SUPPORTED {
             let (rows, columns) = (40, 64);
             let row_bytes = format.row_bytes(columns).expect("whole blocks");
             let bytes: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 % 120) as u8).collect();

@@ -1,14 +1,14 @@
 //! The definition of the matmul in code. It reads weights as they lie in the file.
 
 use super::{Finish, Input, Matrix, Output, STRIP};
-use crate::block::{self, BLOCK, Block};
+use crate::block::{self, BLOCK, Block, Form};
 use crate::dot::dot;
 use crate::gate::gated;
 use crate::gguf::Format;
 use crate::quantize::{GROUP, View};
 
 /// One output of a quantized matmul: a row's blocks times token `token`'s quantized activations.
-pub fn output(format: Format, row: &[Block], x: View<'_>, token: usize) -> f32 {
+pub fn output(form: Form, row: &[Block], x: View<'_>, token: usize) -> f32 {
     let mut acc = 0.0f32;
     for (index, weights) in row.iter().enumerate() {
         let at = token * row.len() + index;
@@ -20,7 +20,7 @@ pub fn output(format: Format, row: &[Block], x: View<'_>, token: usize) -> f32 {
         };
         let t = (isum(1) as f32).mul_add(x.scale[2 * at + 1], isum(0) as f32 * x.scale[2 * at]);
         acc = t.mul_add(weights.scale, acc);
-        if block::has_offset(format) {
+        if form.offset {
             acc = x.mass[at].mul_add(weights.offset, acc);
         }
     }
@@ -42,13 +42,10 @@ pub(crate) unsafe fn strip(
     let columns = matrix.columns;
     let mut results = vec![[0.0f32; STRIP]; input.tokens];
     for (row, bytes) in bytes.chunks_exact(bytes.len() / STRIP).enumerate() {
-        if block::is_quantized(format) {
-            let blocks = bytes.chunks_exact(format.block_bytes());
-            let blocks: Vec<Block> = blocks
-                .map(|bytes| block::unpack_block(format, bytes))
-                .collect();
+        if let Some(form) = Form::of(format) {
+            let blocks: Vec<Block> = block::blocks(format, bytes).collect();
             for (token, result) in results.iter_mut().enumerate() {
-                result[row] = self::output(format, &blocks, input.quantized, token);
+                result[row] = self::output(form, &blocks, input.quantized, token);
             }
         } else {
             let mut weights = vec![0.0; columns];

@@ -193,33 +193,59 @@ pub fn encode(format: Format, values: &[f32]) -> Vec<u8> {
             .iter()
             .flat_map(|x| bf16::from_f32(*x).to_le_bytes())
             .collect(),
-        Format::Q8_0 => values.chunks_exact(32).flat_map(q8_0).collect(),
-        Format::Q4_1 => values.chunks_exact(32).flat_map(q4_1).collect(),
+        Format::Q4_0 => blocks(values, |block| centred(block, 4)),
+        Format::Q4_1 => blocks(values, |block| offset(block, 4)),
+        Format::Q5_0 => blocks(values, |block| centred(block, 5)),
+        Format::Q5_1 => blocks(values, |block| offset(block, 5)),
+        Format::Q8_0 => blocks(values, |block| centred(block, 8)),
         other => panic!("{} is not written here", other.name()),
     }
 }
 
-fn q8_0(values: &[f32]) -> Vec<u8> {
-    let d = f16::from_f32(values.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0);
-    let q = values.iter().map(|x| match d.to_f32() {
-        0.0 => 0,
-        d => (x / d).round_ties_even().clamp(-127.0, 127.0) as i8 as u8,
-    });
-    d.to_le_bytes().into_iter().chain(q).collect()
+fn blocks(values: &[f32], block: impl Fn(&[f32]) -> Vec<u8>) -> Vec<u8> {
+    values.chunks_exact(32).flat_map(block).collect()
 }
 
-fn q4_1(values: &[f32]) -> Vec<u8> {
+/// A block with a scale: integers of so many bits, the same distance on both sides of zero.
+fn centred(values: &[f32], bits: u32) -> Vec<u8> {
+    let most = (1 << (bits - 1)) as f32 - 1.0;
+    let d = f16::from_f32(values.iter().fold(0.0f32, |most, x| most.max(x.abs())) / most);
+    let q = values.iter().map(|x| match d.to_f32() {
+        0.0 => 0,
+        d => (x / d).round_ties_even().clamp(-most, most) as i8 as u8,
+    });
+    if bits == 8 {
+        return d.to_le_bytes().into_iter().chain(q).collect();
+    }
+    let codes: Vec<u8> = q.map(|q| q.wrapping_add(1 << (bits - 1))).collect();
+    [d.to_le_bytes().to_vec(), packed(&codes, bits)].concat()
+}
+
+/// A block with a scale and an offset: integers of so many bits, none below zero.
+fn offset(values: &[f32], bits: u32) -> Vec<u8> {
+    let steps = (1 << bits) as f32 - 1.0;
     let least = values.iter().copied().fold(f32::INFINITY, f32::min);
     let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let (d, m) = (f16::from_f32((most - least) / 15.0), f16::from_f32(least));
-    let q = |x: f32| match d.to_f32() {
+    let (d, m) = (f16::from_f32((most - least) / steps), f16::from_f32(least));
+    let q = values.iter().map(|x| match d.to_f32() {
         0.0 => 0,
-        d => ((x - m.to_f32()) / d).round_ties_even().clamp(0.0, 15.0) as u8,
-    };
-    let halves = (0..16).map(|j| q(values[j]) | q(values[j + 16]) << 4);
-    d.to_le_bytes()
+        d => ((x - m.to_f32()) / d).round_ties_even().clamp(0.0, steps) as u8,
+    });
+    let codes: Vec<u8> = q.collect();
+    [d.to_le_bytes(), m.to_le_bytes()]
+        .concat()
         .into_iter()
-        .chain(m.to_le_bytes())
-        .chain(halves)
+        .chain(packed(&codes, bits))
         .collect()
+}
+
+/// 32 integers of 4 or 5 bits as ggml stores them: the fifth bits first.
+fn packed(codes: &[u8], bits: u32) -> Vec<u8> {
+    let fifths: u32 = (0..32).map(|j| u32::from(codes[j] >> 4) << j).sum();
+    let mut bytes = match bits {
+        5 => fifths.to_le_bytes().to_vec(),
+        _ => Vec::new(),
+    };
+    bytes.extend((0..16).map(|j| codes[j] & 15 | (codes[j + 16] & 15) << 4));
+    bytes
 }

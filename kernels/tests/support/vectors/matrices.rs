@@ -8,7 +8,7 @@ use troop_kernels::isa::Isa;
 use troop_kernels::matmul::{Matrix, Rows, Source};
 
 use super::file::{Array, Case};
-use super::values::{Dice, FORMATS, weights};
+use super::values::{Dice, FIRST, LATER, numbers, weights};
 
 fn case(name: &str, format: Format, rows: usize, columns: usize) -> Case {
     let name = format!("{} {name}", format.name());
@@ -28,24 +28,41 @@ fn source<'a>(case: &Case, name: &'a str, bytes: &'a [u8]) -> Source<'a> {
     }
 }
 
+/// The dice of a format that came after the first ones.
+fn dice(file: u64, format: Format) -> Dice {
+    Dice(file << 8 | u64::from(format.id()))
+}
+
 pub fn embed_cases() -> Vec<Case> {
-    let mut dice = Dice(10);
-    let of =
-        |format| case("rows", format, 2, 64).with("weights", &weights(&mut dice, format, 2, 64));
-    let mut cases: Vec<Case> = FORMATS.map(of).into();
-    // Scales and offsets at the edges of f16: largest, smallest, zero with a sign.
-    let halves = [0x7bff, 0x0001, 0x8000, 0xfbff, 0x03ff, 0x8001];
-    for format in [Format::Q4_1, Format::Q8_0] {
-        let mut bytes = dice.bytes(6 * format.block_bytes());
-        for (index, block) in bytes.chunks_exact_mut(format.block_bytes()).enumerate() {
-            block[..2].copy_from_slice(&f16::from_bits(halves[index]).to_le_bytes());
-            if format == Format::Q4_1 {
-                block[2..4].copy_from_slice(&f16::from_bits(halves[5 - index]).to_le_bytes());
-            }
-        }
-        cases.push(case("scales at the edges", format, 3, 64).with("weights", &bytes));
+    let rows = |dice: &mut Dice, format: Format| {
+        let columns = 2 * format.block_elements().max(32);
+        let bytes = weights(dice, format, 2, columns);
+        case("rows", format, 2, columns).with("weights", &bytes)
+    };
+    let first = &mut Dice(10);
+    let mut cases: Vec<Case> = FIRST.map(|format| rows(first, format)).into();
+    cases.extend([Format::Q4_1, Format::Q8_0].map(|format| embed_edges(first, format)));
+    for format in LATER {
+        let mut dice = dice(10, format);
+        cases.extend([rows(&mut dice, format), embed_edges(&mut dice, format)]);
     }
     cases
+}
+
+/// Scales and offsets at the edges of f16: largest, smallest, zero with a sign.
+fn embed_edges(dice: &mut Dice, format: Format) -> Case {
+    let halves = [0x7bff, 0x0001, 0x8000, 0xfbff, 0x03ff, 0x8001];
+    let mut bytes = dice.bytes(6 * format.block_bytes());
+    for (index, block) in bytes.chunks_exact_mut(format.block_bytes()).enumerate() {
+        for (at, half) in numbers(format)
+            .iter()
+            .zip([halves[index], halves[5 - index]])
+        {
+            block[*at..at + 2].copy_from_slice(&f16::from_bits(half).to_le_bytes());
+        }
+    }
+    let columns = 2 * format.block_elements();
+    case("scales at the edges", format, 3, columns).with("weights", &bytes)
 }
 
 pub fn embed(isa: Isa, case: &Case) -> Vec<Array> {
@@ -60,28 +77,16 @@ pub fn embed(isa: Isa, case: &Case) -> Vec<Array> {
 }
 
 pub fn matmul_cases() -> Vec<Case> {
-    let mut dice = Dice(11);
-    let mut cases = Vec::new();
-    for format in FORMATS {
-        let float = format.block_elements() == 1;
-        // One row; rows beyond a strip; more tokens than a path takes at once; rows beyond a block of 256.
-        let sizes: &[(usize, usize, usize)] = match float {
-            true => &[(1, 32, 1), (33, 17, 2), (2, 300, 1), (2, 1, 7)],
-            false => &[(1, 32, 1), (33, 32, 2), (15, 32, 13), (2, 320, 2)],
-        };
-        for (rows, columns, tokens) in sizes.iter().copied() {
-            let name = format!("{rows} x {columns}, {tokens} tokens");
-            let bytes = weights(&mut dice, format, rows, columns);
-            let x = dice.usual(tokens * columns);
-            let case = case(&name, format, rows, columns).with("weights", &bytes);
-            cases.push(case.with("tokens", &[tokens as u32]).with("x", &x));
-        }
-    }
+    let first = &mut Dice(11);
+    let mut cases: Vec<Case> = FIRST
+        .into_iter()
+        .flat_map(|format| of_sizes(first, format))
+        .collect();
     for format in [Format::Q4_1, Format::Q8_0] {
-        cases.extend(quantized_edges(&mut dice, format));
+        cases.extend(quantized_edges(first, format));
     }
-    let bytes = weights(&mut dice, Format::Q4_1, 5, 64);
-    let (x, onto) = (dice.usual(192), dice.usual(15));
+    let bytes = weights(first, Format::Q4_1, 5, 64);
+    let (x, onto) = (first.usual(192), first.usual(15));
     let added = case("added to a residual", Format::Q4_1, 5, 64).with("weights", &bytes);
     cases.push(
         added
@@ -89,20 +94,45 @@ pub fn matmul_cases() -> Vec<Case> {
             .with("x", &x)
             .with("onto", &onto),
     );
+    for format in LATER {
+        let mut dice = dice(11, format);
+        cases.extend(of_sizes(&mut dice, format));
+        cases.extend(quantized_edges(&mut dice, format));
+    }
     cases
+}
+
+/// One row; rows beyond a strip; more tokens than a path takes at once; rows beyond a block of 256.
+fn of_sizes(dice: &mut Dice, format: Format) -> Vec<Case> {
+    let sizes: &[(usize, usize, usize)] = match format.block_elements() {
+        1 => &[(1, 32, 1), (33, 17, 2), (2, 300, 1), (2, 1, 7)],
+        _ => &[(1, 32, 1), (33, 32, 2), (15, 32, 13), (2, 320, 2)],
+    };
+    let mut case = |(rows, columns, tokens): (usize, usize, usize)| {
+        let name = format!("{rows} x {columns}, {tokens} tokens");
+        let bytes = weights(dice, format, rows, columns);
+        let x = dice.usual(tokens * columns);
+        let case = case(&name, format, rows, columns).with("weights", &bytes);
+        case.with("tokens", &[tokens as u32]).with("x", &x)
+    };
+    sizes.iter().map(|size| case(*size)).collect()
 }
 
 /// Integers, scales and activations at their ends.
 fn quantized_edges(dice: &mut Dice, format: Format) -> Vec<Case> {
-    let halves = if format == Format::Q4_1 { 4 } else { 2 };
     let row = |d: u16, m: u16, integers: u8| {
-        let mut block = [d.to_le_bytes(), m.to_le_bytes()].concat();
-        block.truncate(halves);
-        block.resize(format.block_bytes(), integers);
+        let mut block = vec![integers; format.block_bytes()];
+        for (at, half) in numbers(format).iter().zip([d, m]) {
+            block[*at..at + 2].copy_from_slice(&half.to_le_bytes());
+        }
         block
     };
-    let lowest = if format == Format::Q4_1 { 0x00 } else { 0x80 };
-    let highest = if format == Format::Q4_1 { 0xff } else { 0x7f };
+    // The integers nearest to either end of their range, and some above zero.
+    let (lowest, highest, above) = match format {
+        Format::Q8_0 => (0x80, 0x7f, 0x11),
+        Format::Q4_1 => (0x00, 0xff, 0x11),
+        _ => (0x00, 0xff, 0xff),
+    };
     let edges = [
         row(0x7bff, 0xfbff, highest),
         row(0x7bff, 0x7bff, lowest),
@@ -138,7 +168,7 @@ fn quantized_edges(dice: &mut Dice, format: Format) -> Vec<Case> {
         .map(|(name, x)| with(name, &edges, x))
         .collect();
     // Nothing of the other sign, for infinity less infinity has no defined bits.
-    let positive = [row(0x7bff, 0x7bff, 0x11)];
+    let positive = [row(0x7bff, 0x7bff, above)];
     cases.push(with("a product beyond the largest", &positive, &[3e38; 32]));
     cases
 }
@@ -172,22 +202,8 @@ fn without_padding(y: &[f32], stride: usize, rows: usize) -> Vec<f32> {
 }
 
 pub fn gate_cases() -> Vec<Case> {
-    let mut dice = Dice(12);
-    let mut cases = Vec::new();
-    for format in FORMATS {
-        let (rows, columns, tokens) = (17, 32, 3);
-        let (gate, up) = (
-            weights(&mut dice, format, rows, columns),
-            weights(&mut dice, format, rows, columns),
-        );
-        let case = case("17 x 32, 3 tokens", format, rows, columns)
-            .with("gate", &gate)
-            .with("up", &up);
-        cases.push(
-            case.with("tokens", &[tokens as u32])
-                .with("x", &dice.usual(tokens * columns)),
-        );
-    }
+    let first = &mut Dice(12);
+    let mut cases: Vec<Case> = FIRST.map(|format| gated(first, format)).into();
     // A weight of 1 in the first column makes each token's first activation its gate, so every path walks
     // its own exp from end to end.
     let one = |scale: f32| {
@@ -208,7 +224,21 @@ pub fn gate_cases() -> Vec<Case> {
         .with("gate", &one(1.0))
         .with("up", &one(0.25));
     cases.push(case.with("tokens", &[ends.len() as u32]).with("x", &x));
+    cases.extend(LATER.map(|format| gated(&mut dice(12, format), format)));
     cases
+}
+
+fn gated(dice: &mut Dice, format: Format) -> Case {
+    let (rows, columns, tokens) = (17, 32, 3);
+    let (gate, up) = (
+        weights(dice, format, rows, columns),
+        weights(dice, format, rows, columns),
+    );
+    let case = case("17 x 32, 3 tokens", format, rows, columns)
+        .with("gate", &gate)
+        .with("up", &up);
+    case.with("tokens", &[tokens as u32])
+        .with("x", &dice.usual(tokens * columns))
 }
 
 pub fn gate(isa: Isa, case: &Case) -> Vec<Array> {

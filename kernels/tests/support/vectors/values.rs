@@ -98,9 +98,9 @@ pub fn weights(dice: &mut Dice, format: Format, rows: usize, columns: usize) -> 
         _ => {
             let mut bytes = dice.bytes(count / format.block_elements() * format.block_bytes());
             for block in bytes.chunks_exact_mut(format.block_bytes()) {
-                for half in 0..1 + usize::from(format == Format::Q4_1) {
+                for at in numbers(format) {
                     let number = f16::from_f32(dice.unit() / 16.0);
-                    block[2 * half..][..2].copy_from_slice(&number.to_le_bytes());
+                    block[*at..at + 2].copy_from_slice(&number.to_le_bytes());
                 }
             }
             bytes
@@ -108,5 +108,24 @@ pub fn weights(dice: &mut Dice, format: Format, rows: usize, columns: usize) -> 
     }
 }
 
+/// Where a block of a quantized format has its f16 numbers.
+pub fn numbers(format: Format) -> &'static [usize] {
+    match format {
+        Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => &[0],
+        Format::Q4_1 | Format::Q5_1 => &[0, 2],
+        other => panic!("{} is not quantized", other.name()),
+    }
+}
+
 /// Every format that matrices may be stored in.
-pub const FORMATS: [Format; 5] = troop_kernels::block::SUPPORTED;
+pub const FORMATS: [Format; 8] = troop_kernels::block::SUPPORTED;
+/// Those that the vectors began with: their cases share one seed per file.
+pub const FIRST: [Format; 5] = {
+    let [a, b, c, d, e, ..] = FORMATS;
+    [a, b, c, d, e]
+};
+/// Those that came after: each has a seed of its own, so that the next one changes no case.
+pub const LATER: [Format; 3] = {
+    let [_, _, _, _, _, rest @ ..] = FORMATS;
+    rest
+};
