@@ -41,6 +41,9 @@ impl Shown {
         };
         let turned = self.phase.replace(progress.phase) != Some(progress.phase);
         if let Some(bar) = &self.bar {
+            if let Some(total) = progress.total {
+                bar.set_length(total);
+            }
             if turned {
                 let template = match progress.total {
                     Some(_) => {
@@ -53,9 +56,6 @@ impl Shown {
                 }
                 bar.reset();
                 bar.set_message(format!("{verb} {}", self.name));
-            }
-            if let Some(total) = progress.total {
-                bar.set_length(total);
             }
             bar.set_position(progress.bytes);
         } else if turned || self.said.elapsed() >= EVERY {
