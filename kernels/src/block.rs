@@ -1,17 +1,19 @@
 //! How a stored row of weights is taken apart: once for every format, here.
 //!
 //! A row is a run of blocks. A float format has blocks of one element. A quantized one has blocks of 32:
-//! integers, and the f16 numbers that turn them back into weights.
+//! integers, and the numbers that turn them back into weights.
 //!
 //! ```text
 //! weight = scale * q            formats without an offset: q = code - centre, the centre of the codes' range
 //! weight = scale * q + offset   formats with one: q = code
 //! ```
 //!
-//! A code is the integer as it is packed for multiplication, unsigned, of 4, 5 or 8 bits; `block/small.rs`
-//! finds the codes in a file's bytes. Other formats are refused here, by name, so that no operation has to
-//! ask again.
+//! A code is the integer as it is packed for multiplication, unsigned, of 4, 5, 6 or 8 bits. `block/small.rs`
+//! finds the codes in the bytes of formats that store 32 elements together, `block/large.rs` of those that
+//! store 256: there eight blocks share their f16 numbers, and have two fine ones each. Other formats are
+//! refused here, by name, so that no operation has to ask again.
 
+mod large;
 mod small;
 
 use half::{bf16, f16};
@@ -22,7 +24,7 @@ use crate::gguf::Format;
 pub const BLOCK: usize = 32;
 
 /// The formats that operations are defined for, in the order they were added.
-pub const SUPPORTED: [Format; 8] = [
+pub const SUPPORTED: [Format; 11] = [
     Format::F32,
     Format::F16,
     Format::BF16,
@@ -31,6 +33,9 @@ pub const SUPPORTED: [Format; 8] = [
     Format::Q4_0,
     Format::Q5_0,
     Format::Q5_1,
+    Format::Q4_K,
+    Format::Q5_K,
+    Format::Q6_K,
 ];
 
 /// What the blocks of a quantized format are made of.
@@ -40,6 +45,9 @@ pub struct Form {
     pub bits: usize,
     /// Whether an offset is added to every weight of a block.
     pub offset: bool,
+    /// Whether eight blocks share their f16 numbers, and each has two fine numbers of its own: a scale and
+    /// an offset, or, without an offset, a scale for each half.
+    pub fine: bool,
 }
 
 /// One block of 32 weights with its integers unpacked: `weight = scale * q + offset`.
@@ -48,9 +56,18 @@ pub struct Block {
     /// The integers, sign and all.
     pub q: [i8; BLOCK],
     /// What one unit of the integers is worth.
-    pub scale: f32,
+    pub scale: Scale,
     /// What is added to every weight; zero for formats without an offset.
     pub offset: f32,
+}
+
+/// The scale of a block, or of its halves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scale {
+    /// One for all 32 weights.
+    Whole(f32),
+    /// One for the first 16 weights, one for the others.
+    Halves([f32; 2]),
 }
 
 /// One block of 32 weights taken apart and not yet understood: what packing moves from one order to another.
@@ -60,20 +77,25 @@ pub(crate) struct Parts {
     pub(crate) codes: [u8; BLOCK],
     /// The f16 numbers as bits: the scale; the offset, or zero.
     pub(crate) halves: [u16; 2],
+    /// The block's fine numbers, or zeros.
+    pub(crate) fine: [u8; 2],
 }
 
 impl Form {
     /// The form of a quantized format; none for any other.
     pub const fn of(format: Format) -> Option<Self> {
-        let (bits, offset) = match format {
-            Format::Q4_0 => (4, false),
-            Format::Q4_1 => (4, true),
-            Format::Q5_0 => (5, false),
-            Format::Q5_1 => (5, true),
-            Format::Q8_0 => (8, false),
+        let (bits, offset, fine) = match format {
+            Format::Q4_0 => (4, false, false),
+            Format::Q4_1 => (4, true, false),
+            Format::Q5_0 => (5, false, false),
+            Format::Q5_1 => (5, true, false),
+            Format::Q8_0 => (8, false, false),
+            Format::Q4_K => (4, true, true),
+            Format::Q5_K => (5, true, true),
+            Format::Q6_K => (6, false, true),
             _ => return None,
         };
-        Some(Self { bits, offset })
+        Some(Self { bits, offset, fine })
     }
 
     /// What is subtracted from a code to get its integer.
@@ -81,7 +103,12 @@ impl Form {
         if self.offset { 0 } else { 1 << (self.bits - 1) }
     }
 
-    /// Count of f16 numbers in a block.
+    /// Blocks of 32 that are stored together.
+    pub(crate) const fn together(self) -> usize {
+        if self.fine { 8 } else { 1 }
+    }
+
+    /// Count of f16 numbers in what is stored together.
     pub(crate) const fn halves(self) -> usize {
         1 + self.offset as usize
     }
@@ -90,7 +117,19 @@ impl Form {
 impl Parts {
     /// The block that these parts stand for.
     pub(crate) fn block(&self, form: Form) -> Block {
-        let [scale, offset] = self.halves.map(|bits| f16::from_bits(bits).to_f32());
+        let [d, m] = self.halves.map(|bits| f16::from_bits(bits).to_f32());
+        // The products are exact: eight bits times the eleven of an f16.
+        let (scale, offset) = match (form.fine, form.offset) {
+            (false, _) => (Scale::Whole(d), m),
+            (true, true) => {
+                let [scale, offset] = self.fine.map(f32::from);
+                (Scale::Whole(d * scale), -(m * offset))
+            }
+            (true, false) => {
+                let scales = self.fine.map(|fine| d * f32::from(fine as i8));
+                (Scale::Halves(scales), 0.0)
+            }
+        };
         let q = self
             .codes
             .map(|code| (i32::from(code) - form.centre()) as i8);
@@ -101,8 +140,13 @@ impl Parts {
 impl Block {
     /// The weights: `fma(q, scale, offset)`.
     pub(crate) fn unpack(&self, out: &mut [f32]) {
-        for (out, q) in out.iter_mut().zip(self.q) {
-            *out = f32::from(q).mul_add(self.scale, self.offset);
+        let [first, second] = match self.scale {
+            Scale::Whole(scale) => [scale; 2],
+            Scale::Halves(scales) => scales,
+        };
+        for (index, (out, q)) in out.iter_mut().zip(self.q).enumerate() {
+            let scale = if index < BLOCK / 2 { first } else { second };
+            *out = f32::from(q).mul_add(scale, self.offset);
         }
     }
 }
@@ -116,13 +160,18 @@ pub fn is_quantized(format: Format) -> bool {
 pub fn blocks(format: Format, row: &[u8]) -> impl Iterator<Item = Block> {
     let form = form(format);
     row.chunks_exact(format.block_bytes())
-        .map(move |stored| parts(form, stored).block(form))
+        .flat_map(move |stored| {
+            (0..form.together()).map(move |index| parts(form, stored, index).block(form))
+        })
 }
 
-/// A stored block of a quantized format, in parts.
+/// One of the blocks that are stored together, in parts.
 #[inline(always)]
-pub(crate) fn parts(form: Form, stored: &[u8]) -> Parts {
-    small::parts(form, stored)
+pub(crate) fn parts(form: Form, stored: &[u8], index: usize) -> Parts {
+    match form.fine {
+        false => small::parts(form, stored),
+        true => large::parts(form, stored, index),
+    }
 }
 
 fn form(format: Format) -> Form {
@@ -169,9 +218,16 @@ pub fn not_finite(format: Format, bytes: &[u8]) -> Option<usize> {
         Format::BF16 => first(bytes, 2, |one| half(one, 0) & 0x7f80 == 0x7f80),
         _ => {
             let size = format.block_bytes();
-            let block = match form(format).offset {
-                false => first(bytes, size, |block| wrong(block, 0)),
-                true => first(bytes, size, |block| wrong(block, 0) || wrong(block, 2)),
+            let form = form(format);
+            let at = match form.fine {
+                false => 0,
+                true => large::numbers(form),
+            };
+            let block = match form.offset {
+                false => first(bytes, size, |block| wrong(block, at)),
+                true => first(bytes, size, |block| {
+                    wrong(block, at) || wrong(block, at + 2)
+                }),
             };
             block.map(|block| block * format.block_elements())
         }

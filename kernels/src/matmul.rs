@@ -3,6 +3,7 @@
 //! ```text
 //! quantized:  for each block in order   t   = fma(f32(isum 1), dx 1, f32(isum 0) * dx 0)
 //!                                       acc = fma(t, dw, acc)
+//!             a scale for each half     acc = fma(f32(isum h) * dx h, dw h, acc), h = 0, then 1
 //!             with an offset also       acc = fma(mass, mw, acc)
 //! float:      the dot product of rule 3, over the activations as they are
 //! ```
@@ -39,11 +40,14 @@ pub use pack::{PackError, Rows, STRIP, Source};
 macro_rules! by_form {
     ($format:expr, $function:ident $(::<$tokens:ident>)? ($($argument:expr),*)) => {
         match $format {
-            Format::Q4_0 => $function::<$($tokens,)? 4, false>($($argument),*),
-            Format::Q4_1 => $function::<$($tokens,)? 4, true>($($argument),*),
-            Format::Q5_0 => $function::<$($tokens,)? 5, false>($($argument),*),
-            Format::Q5_1 => $function::<$($tokens,)? 5, true>($($argument),*),
-            Format::Q8_0 => $function::<$($tokens,)? 8, false>($($argument),*),
+            Format::Q4_0 => $function::<$($tokens,)? 4, false, false>($($argument),*),
+            Format::Q4_1 => $function::<$($tokens,)? 4, true, false>($($argument),*),
+            Format::Q5_0 => $function::<$($tokens,)? 5, false, false>($($argument),*),
+            Format::Q5_1 => $function::<$($tokens,)? 5, true, false>($($argument),*),
+            Format::Q8_0 => $function::<$($tokens,)? 8, false, false>($($argument),*),
+            Format::Q4_K => $function::<$($tokens,)? 4, true, true>($($argument),*),
+            Format::Q5_K => $function::<$($tokens,)? 5, true, true>($($argument),*),
+            Format::Q6_K => $function::<$($tokens,)? 6, false, true>($($argument),*),
             other => unreachable!("{} is not interleaved", other.name()),
         }
     };

@@ -335,6 +335,27 @@ fn a_number_that_is_not_finite_is_refused_by_tensor_and_place() {
             "9",
         ),
         (
+            Format::Q5_1,
+            "blk.0.attn_v.weight",
+            48 * 31 + 24 + 2,
+            &infinite,
+            "row 31, column 32",
+        ),
+        (
+            Format::Q4_K,
+            "blk.1.ffn_down.weight",
+            288 * 255 + 144 + 2,
+            &infinite,
+            "row 255, column 256",
+        ),
+        (
+            Format::Q6_K,
+            "token_embd.weight",
+            210 * 39 + 208,
+            &undefined,
+            "row 39, column 0",
+        ),
+        (
             Format::Q8_0,
             "output_norm.weight",
             4 * 63,
@@ -343,7 +364,7 @@ fn a_number_that_is_not_finite_is_refused_by_tensor_and_place() {
         ),
     ];
     for (format, name, at, bytes, place) in table {
-        let mut model = Synthetic::new(Shape::SMALL, format, 2);
+        let mut model = Synthetic::new(Shape::of(format), format, 2);
         model.tensor(name).bytes[at..at + bytes.len()].copy_from_slice(bytes);
         let file = model.file();
         let gguf = Gguf::parse(&file).unwrap();

@@ -74,7 +74,7 @@ fn every_format_is_near_the_yardstick() {
             _ => QUANTIZED_TOLERANCE,
         };
         for seed in 1..4 {
-            let found = distance(&Synthetic::new(Shape::SMALL, format, seed));
+            let found = distance(&Synthetic::new(Shape::of(format), format, seed));
             println!("{} seed {seed}: {found:.5}", format.name());
             assert!(found < tolerance, "{}: {found}", format.name());
         }
@@ -84,7 +84,7 @@ fn every_format_is_near_the_yardstick() {
 #[test]
 fn no_way_of_computing_changes_a_bit_of_any_format() {
     for format in values::FORMATS {
-        let file = Synthetic::new(Shape::SMALL, format, 4).file();
+        let file = Synthetic::new(Shape::of(format), format, 4).file();
         let expected = logits(&file, Isa::Reference).unwrap();
         for isa in Isa::available() {
             for (threads, chunk) in [(1, 1), (3, 2), (1, 5), (2, 7), (3, 12)] {

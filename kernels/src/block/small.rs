@@ -23,7 +23,11 @@ pub(super) fn parts(form: Form, block: &[u8]) -> Parts {
         for (code, byte) in codes.iter_mut().zip(integers) {
             *code = byte ^ 0x80;
         }
-        return Parts { codes, halves };
+        return Parts {
+            codes,
+            halves,
+            fine: [0; 2],
+        };
     }
     let (fifths, nibbles) = integers.split_at(integers.len() - BLOCK / 2);
     for (j, byte) in nibbles.iter().enumerate() {
@@ -36,5 +40,9 @@ pub(super) fn parts(form: Form, block: &[u8]) -> Parts {
             *code |= ((fifths >> j) as u8 & 1) << 4;
         }
     }
-    Parts { codes, halves }
+    Parts {
+        codes,
+        halves,
+        fine: [0; 2],
+    }
 }

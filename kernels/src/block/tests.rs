@@ -16,9 +16,10 @@ fn bytes(count: usize) -> Vec<u8> {
 
 /// Where a quantized format has its f16 numbers.
 fn halves(format: Format) -> &'static [usize] {
-    match form(format).offset {
-        true => &[0, 2],
-        false => &[0],
+    match (format, form(format).offset) {
+        (Format::Q6_K, _) => &[208],
+        (_, true) => &[0, 2],
+        (_, false) => &[0],
     }
 }
 
@@ -92,6 +93,45 @@ fn weights_are_those_that_ggml_reads() {
             ],
             -30.46875,
             379.6875,
+        ),
+        (
+            Format::Q4_K,
+            [
+                (0, 28.0),
+                (1, 11.125),
+                (127, 84.5625),
+                (128, 14.5625),
+                (133, 12.375),
+                (255, 103.09375),
+            ],
+            15585.34375,
+            2386350.0625,
+        ),
+        (
+            Format::Q5_K,
+            [
+                (0, 18.625),
+                (1, 63.625),
+                (127, 115.1875),
+                (128, 33.15625),
+                (133, 38.625),
+                (255, 76.21875),
+            ],
+            23415.96875,
+            3620228.03125,
+        ),
+        (
+            Format::Q6_K,
+            [
+                (0, -179.375),
+                (1, 12.8125),
+                (127, -291.09375),
+                (128, -95.3125),
+                (133, 552.8125),
+                (255, -0.0),
+            ],
+            -8087.65625,
+            -907115.9375,
         ),
     ];
     for (format, some, sum, moment) in table {

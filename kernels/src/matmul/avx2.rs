@@ -6,7 +6,7 @@
 //! pairs to fours    vpmaddwd     with ones, to an i32: one block's sum per row after 8 of them
 //! ```
 //!
-//! An i16 holds two products exactly: codes of 5 bits reach 2 * 31 * 127. For Q8_0 the weight's sign is
+//! An i16 holds two products exactly: codes of 6 bits reach 2 * 63 * 127. For Q8_0 the weight's sign is
 //! moved to the activation, so a pair reaches 2 * 128 * 127 = 32,512.
 
 use std::arch::x86_64::*;
@@ -100,7 +100,7 @@ unsafe fn tokens<const M: usize>(
 /// # Safety
 /// As for `strip`, the strip's format has this form, and `quarter` is below 4.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
+unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const FINE: bool>(
     bytes: &[u8],
     quarter: usize,
     x: View<'_>,
@@ -110,20 +110,25 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
         Layout::of(Form {
             bits: BITS,
             offset: OFFSET,
+            fine: FINE,
         })
     };
     let centre = layout.form.centre();
     let blocks = x.columns / BLOCK;
-    assert!(bytes.len() == blocks * layout.bytes && x.mass.len() >= (token + M) * blocks);
+    let together = layout.form.together();
+    assert!(
+        bytes.len() == blocks / together * layout.bytes && x.mass.len() >= (token + M) * blocks
+    );
     let (tile, half) = (quarter / 2, quarter % 2 * 32);
     let low_half = _mm256_set1_epi8(15);
-    let fifth = _mm256_set1_epi8(16);
+    let upper = _mm256_set1_epi8(if BITS == 6 { 48 } else { 16 });
     let mut sums = [_mm256_setzero_ps(); M];
     // SAFETY: the lengths asserted above, and by `matmul::multiply` for the activations, cover
     // every load below.
     unsafe {
         for block in 0..blocks {
-            let at = bytes.as_ptr().add(block * layout.bytes);
+            let first = bytes.as_ptr().add(block / together * layout.bytes);
+            let at = first.add(block % together * layout.block);
             let line = |at_line: usize| _mm256_loadu_si256(at.add(at_line + half).cast());
             let mut dots = [[_mm256_setzero_si256(); 2]; M];
             if BITS != 8 && centre != 0 {
@@ -132,10 +137,11 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
                     *dots = [0, 1].map(|group| _mm256_set1_epi32(-centre * *qsum.add(group)));
                 }
             }
-            // The fifth bits, moved down by one after each load.
-            let mut fifths = match BITS {
-                5 => line(layout.fifths + tile * 64),
-                _ => _mm256_setzero_si256(),
+            // The upper bits of groups 0 and 1, moved down after each load; those of 5 bits share a line.
+            let mut uppers = match BITS {
+                5 => [line(layout.upper(tile, 0)); 2],
+                6 => [0, 1].map(|group| line(layout.upper(tile, group))),
+                _ => [_mm256_setzero_si256(); 2],
             };
             for load in 0..4 {
                 let codes = line(layout.codes(tile, load));
@@ -144,12 +150,21 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
                     _ => [codes, _mm256_srli_epi16::<4>(codes)]
                         .map(|codes| _mm256_and_si256(codes, low_half)),
                 };
-                if BITS == 5 {
-                    let bits = [_mm256_slli_epi16::<4>(fifths), fifths];
-                    for (group, bits) in groups.iter_mut().zip(bits) {
-                        *group = _mm256_or_si256(*group, _mm256_and_si256(bits, fifth));
+                if BITS == 5 || BITS == 6 {
+                    let moved = [
+                        _mm256_slli_epi16::<4>(uppers[0]),
+                        match BITS {
+                            5 => uppers[1],
+                            _ => _mm256_slli_epi16::<4>(uppers[1]),
+                        },
+                    ];
+                    for (group, bits) in groups.iter_mut().zip(moved) {
+                        *group = _mm256_or_si256(*group, _mm256_and_si256(bits, upper));
                     }
-                    fifths = _mm256_srli_epi16::<1>(fifths);
+                    uppers = uppers.map(|bits| match BITS {
+                        5 => _mm256_srli_epi16::<1>(bits),
+                        _ => _mm256_srli_epi16::<2>(bits),
+                    });
                 }
                 for (m, dots) in dots.iter_mut().enumerate() {
                     let q = x.q.as_ptr().add((token + m) * x.columns + block * BLOCK);
@@ -164,16 +179,38 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
                     }
                 }
             }
-            let number =
-                |index: usize| halves(at.add(layout.numbers + index * STRIP * 2 + quarter * 16));
-            let scale = number(0);
-            let offset = if OFFSET { number(1) } else { scale };
+            let number = |index: usize| {
+                let at = layout.numbers + index * STRIP * 2;
+                halves(first.add(at + quarter * ROWS * 2))
+            };
+            let fine = |index: usize| {
+                small::<OFFSET>(at.add(layout.fine + index * STRIP + quarter * ROWS))
+            };
+            // The scale of group 0, or of both.
+            let scale = match FINE {
+                false => number(0),
+                true => _mm256_mul_ps(number(0), fine(0)),
+            };
             for m in 0..M {
                 let at = (token + m) * blocks + block;
-                sums[m] = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), scale, sums[m]);
+                if FINE && !OFFSET {
+                    let [dot0, dot1] = dots[m].map(|dot| _mm256_cvtepi32_ps(dot));
+                    let t = _mm256_mul_ps(dot0, _mm256_set1_ps(x.scale[2 * at]));
+                    sums[m] = _mm256_fmadd_ps(t, scale, sums[m]);
+                    let t = _mm256_mul_ps(dot1, _mm256_set1_ps(x.scale[2 * at + 1]));
+                    sums[m] = _mm256_fmadd_ps(t, _mm256_mul_ps(number(0), fine(1)), sums[m]);
+                } else {
+                    sums[m] = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), scale, sums[m]);
+                }
                 if OFFSET {
                     let mass = _mm256_set1_ps(*x.mass.as_ptr().add(at));
-                    sums[m] = _mm256_fmadd_ps(mass, offset, sums[m]);
+                    sums[m] = match FINE {
+                        false => _mm256_fmadd_ps(mass, number(1), sums[m]),
+                        true => {
+                            let offset = _mm256_mul_ps(number(1), fine(1));
+                            _mm256_fnmadd_ps(mass, offset, sums[m])
+                        }
+                    };
                 }
             }
         }
@@ -210,4 +247,18 @@ fn scaled(dots: [__m256i; 2], scales: &[f32], block: usize) -> __m256 {
 unsafe fn halves(at: *const u8) -> __m256 {
     // SAFETY: promised by the caller.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(at.cast()) })
+}
+
+/// Eight fine numbers: unsigned beside an offset, or signed.
+///
+/// # Safety
+/// `at` points to 8 bytes.
+#[target_feature(enable = "avx2")]
+unsafe fn small<const OFFSET: bool>(at: *const u8) -> __m256 {
+    // SAFETY: promised by the caller.
+    let bytes = unsafe { _mm_loadl_epi64(at.cast()) };
+    _mm256_cvtepi32_ps(match OFFSET {
+        true => _mm256_cvtepu8_epi32(bytes),
+        false => _mm256_cvtepi8_epi32(bytes),
+    })
 }

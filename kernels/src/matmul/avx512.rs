@@ -41,12 +41,12 @@ pub(crate) unsafe fn strip(
         // SAFETY: passed on from the caller.
         unsafe {
             match input.tokens - token {
-                1 => tokens::<1>(format, bytes, strip, input, token, output),
-                2 => tokens::<2>(format, bytes, strip, input, token, output),
-                3 => tokens::<3>(format, bytes, strip, input, token, output),
-                4 => tokens::<4>(format, bytes, strip, input, token, output),
-                5 => tokens::<5>(format, bytes, strip, input, token, output),
-                _ => tokens::<TOKENS>(format, bytes, strip, input, token, output),
+                1 => some::<1>(format, bytes, strip, input, token, output),
+                2 => some::<2>(format, bytes, strip, input, token, output),
+                3 => some::<3>(format, bytes, strip, input, token, output),
+                4 => some::<4>(format, bytes, strip, input, token, output),
+                5 => some::<5>(format, bytes, strip, input, token, output),
+                _ => some::<TOKENS>(format, bytes, strip, input, token, output),
             }
         }
         token += TOKENS;
@@ -56,7 +56,7 @@ pub(crate) unsafe fn strip(
 /// # Safety
 /// As for `strip`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn tokens<const M: usize>(
+unsafe fn some<const M: usize>(
     format: Format,
     bytes: &[u8],
     strip: usize,
@@ -65,7 +65,21 @@ unsafe fn tokens<const M: usize>(
     output: Output<'_>,
 ) {
     // SAFETY: passed on from the caller.
-    let sums = unsafe { by_form!(format, products::<M>(bytes, input.quantized, token)) };
+    unsafe { by_form!(format, tokens::<M>(bytes, strip, input, token, output)) };
+}
+
+/// # Safety
+/// As for `strip`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn tokens<const M: usize, const BITS: usize, const OFFSET: bool, const FINE: bool>(
+    bytes: &[u8],
+    strip: usize,
+    input: Input<'_>,
+    token: usize,
+    output: Output<'_>,
+) {
+    // SAFETY: passed on from the caller.
+    let sums = unsafe { products::<M, BITS, OFFSET, FINE>(bytes, input.quantized, token) };
     for (index, [low, high]) in sums.into_iter().enumerate() {
         let width = if output.finish == Finish::Gate {
             TILE
@@ -96,7 +110,7 @@ unsafe fn tokens<const M: usize>(
 /// # Safety
 /// As for `strip`, and the strip's format has this form.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
+unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const FINE: bool>(
     bytes: &[u8],
     x: View<'_>,
     token: usize,
@@ -105,19 +119,24 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
         Layout::of(Form {
             bits: BITS,
             offset: OFFSET,
+            fine: FINE,
         })
     };
     let centre = layout.form.centre();
     let blocks = x.columns / BLOCK;
-    assert!(bytes.len() == blocks * layout.bytes && x.mass.len() >= (token + M) * blocks);
+    let together = layout.form.together();
+    assert!(
+        bytes.len() == blocks / together * layout.bytes && x.mass.len() >= (token + M) * blocks
+    );
     let low_half = _mm512_set1_epi8(15);
-    let fifth = _mm512_set1_epi8(16);
+    let upper = _mm512_set1_epi8(if BITS == 6 { 48 } else { 16 });
     let mut sums = [[_mm512_setzero_ps(); 2]; M];
     // SAFETY: the lengths asserted above, and by `matmul::multiply` for the activations, cover
     // every load below.
     unsafe {
         for block in 0..blocks {
-            let at = bytes.as_ptr().add(block * layout.bytes);
+            let first = bytes.as_ptr().add(block / together * layout.bytes);
+            let at = first.add(block % together * layout.block);
             let line = |at_line: usize| _mm512_loadu_si512(at.add(at_line).cast());
             // Per token: group 0 of both tiles, then group 1.
             let mut dots = [[_mm512_setzero_si512(); 4]; M];
@@ -129,10 +148,13 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
                     *dots = [group0, group0, group1, group1];
                 }
             }
-            // The fifth bits, moved down by one after each load.
-            let mut fifths = match BITS {
-                5 => [line(layout.fifths), line(layout.fifths + 64)],
-                _ => [_mm512_setzero_si512(); 2],
+            // The upper bits of groups 0 and 1, moved down after each load; those of 5 bits share a line.
+            let zeros = [_mm512_setzero_si512(); 2];
+            let upper_lines = |index| [0, 1].map(|tile| line(layout.upper(tile, index)));
+            let mut uppers = match BITS {
+                5 => [upper_lines(0), zeros],
+                6 => [upper_lines(0), upper_lines(1)],
+                _ => [zeros; 2],
             };
             for load in 0..4 {
                 let codes = [line(layout.codes(0, load)), line(layout.codes(1, load))];
@@ -150,14 +172,24 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
                             .map(|codes| _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low_half)),
                     ],
                 };
-                if BITS == 5 {
-                    for tile in 0..2 {
-                        let bits = fifths[tile];
-                        let low = _mm512_and_si512(_mm512_slli_epi16::<4>(bits), fifth);
-                        group0[tile] = _mm512_or_si512(group0[tile], low);
-                        let high = _mm512_and_si512(bits, fifth);
-                        group1[tile] = _mm512_or_si512(group1[tile], high);
-                        fifths[tile] = _mm512_srli_epi16::<1>(bits);
+                for tile in 0..if BITS == 5 || BITS == 6 { 2 } else { 0 } {
+                    let [bits0, bits1] = [uppers[0][tile], uppers[1][tile]];
+                    match BITS {
+                        5 => {
+                            let moved = _mm512_slli_epi16::<4>(bits0);
+                            group0[tile] = with(group0[tile], moved, upper);
+                            group1[tile] = with(group1[tile], bits0, upper);
+                            uppers[0][tile] = _mm512_srli_epi16::<1>(bits0);
+                        }
+                        6 => {
+                            let moved = _mm512_slli_epi16::<4>(bits0);
+                            group0[tile] = with(group0[tile], moved, upper);
+                            let moved = _mm512_slli_epi16::<4>(bits1);
+                            group1[tile] = with(group1[tile], moved, upper);
+                            uppers[0][tile] = _mm512_srli_epi16::<2>(bits0);
+                            uppers[1][tile] = _mm512_srli_epi16::<2>(bits1);
+                        }
+                        _ => {}
                     }
                 }
                 for (m, dots) in dots.iter_mut().enumerate() {
@@ -171,28 +203,61 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool>(
                     dots[3] = _mm512_dpbusd_epi32(dots[3], group1[1], four);
                 }
             }
-            let number = |index: usize| halves(at.add(layout.numbers + index * 32));
-            let scale = [number(0), number(1)];
-            let offset = match OFFSET {
-                true => [number(2), number(3)],
-                false => [_mm512_setzero_ps(); 2],
+            let (zero, times) = ([_mm512_setzero_ps(); 2], |a, b| _mm512_mul_ps(a, b));
+            let number = |index: usize| halves(first.add(layout.numbers + index * 32));
+            let fine = |index: usize| small::<OFFSET>(at.add(layout.fine + index * 16));
+            let [scale, other, offset] = match (FINE, OFFSET) {
+                (false, false) => [[number(0), number(1)], zero, zero],
+                (false, true) => [[number(0), number(1)], zero, [number(2), number(3)]],
+                // The scale of each group.
+                (true, false) => [
+                    [times(number(0), fine(0)), times(number(1), fine(1))],
+                    [times(number(0), fine(2)), times(number(1), fine(3))],
+                    zero,
+                ],
+                // The offset is taken away.
+                (true, true) => [
+                    [times(number(0), fine(0)), times(number(1), fine(1))],
+                    zero,
+                    [times(number(2), fine(2)), times(number(3), fine(3))],
+                ],
             };
             for m in 0..M {
                 let at = (token + m) * blocks + block;
                 let scale0 = _mm512_set1_ps(*x.scale.as_ptr().add(2 * at));
                 let scale1 = _mm512_set1_ps(*x.scale.as_ptr().add(2 * at + 1));
+                let mass = _mm512_set1_ps(*x.mass.as_ptr().add(at));
                 for tile in 0..2 {
-                    let both = scaled(dots[m][tile], scale0, dots[m][tile + 2], scale1);
-                    sums[m][tile] = _mm512_fmadd_ps(both, scale[tile], sums[m][tile]);
-                    if OFFSET {
-                        let mass = _mm512_set1_ps(*x.mass.as_ptr().add(at));
-                        sums[m][tile] = _mm512_fmadd_ps(mass, offset[tile], sums[m][tile]);
-                    }
+                    let sum = sums[m][tile];
+                    let (dot0, dot1) = (dots[m][tile], dots[m][tile + 2]);
+                    let scaled_sum = match FINE && !OFFSET {
+                        false => {
+                            let both = scaled(dot0, scale0, dot1, scale1);
+                            _mm512_fmadd_ps(both, scale[tile], sum)
+                        }
+                        true => {
+                            let t = times(_mm512_cvtepi32_ps(dot0), scale0);
+                            let sum = _mm512_fmadd_ps(t, scale[tile], sum);
+                            let t = times(_mm512_cvtepi32_ps(dot1), scale1);
+                            _mm512_fmadd_ps(t, other[tile], sum)
+                        }
+                    };
+                    sums[m][tile] = match (OFFSET, FINE) {
+                        (false, _) => scaled_sum,
+                        (true, false) => _mm512_fmadd_ps(mass, offset[tile], scaled_sum),
+                        (true, true) => _mm512_fnmadd_ps(mass, offset[tile], scaled_sum),
+                    };
                 }
             }
         }
     }
     sums
+}
+
+/// Codes with the masked upper bits.
+#[target_feature(enable = "avx512f")]
+fn with(codes: __m512i, bits: __m512i, mask: __m512i) -> __m512i {
+    _mm512_or_si512(codes, _mm512_and_si512(bits, mask))
 }
 
 /// The sums of a block's two groups of activations, scaled and added.
@@ -210,4 +275,18 @@ fn scaled(dot0: __m512i, scale0: __m512, dot1: __m512i, scale1: __m512) -> __m51
 unsafe fn halves(at: *const u8) -> __m512 {
     // SAFETY: promised by the caller.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(at.cast()) })
+}
+
+/// Sixteen fine numbers: unsigned beside an offset, or signed.
+///
+/// # Safety
+/// `at` points to 16 bytes.
+#[target_feature(enable = "avx512f")]
+unsafe fn small<const OFFSET: bool>(at: *const u8) -> __m512 {
+    // SAFETY: promised by the caller.
+    let bytes = unsafe { _mm_loadu_si128(at.cast()) };
+    _mm512_cvtepi32_ps(match OFFSET {
+        true => _mm512_cvtepu8_epi32(bytes),
+        false => _mm512_cvtepi8_epi32(bytes),
+    })
 }

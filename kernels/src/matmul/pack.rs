@@ -124,7 +124,10 @@ impl<'a> Plan<'a> {
             }
         };
         for (format, strips) in counts {
-            let strip_bytes = format.row_bytes(columns).expect("checked above") * STRIP;
+            let strip_bytes = match interleaved(self.isa, format) {
+                Some(form) => columns / format.block_elements() * Layout::of(form).bytes,
+                None => format.row_bytes(columns).expect("checked above") * STRIP,
+            };
             let first = sections.last().map_or(0, |section| section.strips.end);
             let same = sections
                 .last_mut()
@@ -244,10 +247,11 @@ impl Job<'_> {
 }
 
 /// Writes the rows of a strip side by side.
-fn interleave<const BITS: usize, const OFFSET: bool>(job: &mut Job<'_>) {
+fn interleave<const BITS: usize, const OFFSET: bool, const FINE: bool>(job: &mut Job<'_>) {
     let form = Form {
         bits: BITS,
         offset: OFFSET,
+        fine: FINE,
     };
     let layout = Layout::of(form);
     for (row, stored) in job.rows.iter().enumerate() {
@@ -258,7 +262,9 @@ fn interleave<const BITS: usize, const OFFSET: bool>(job: &mut Job<'_>) {
         let stored = bytes.chunks_exact(job.format.block_bytes());
         let blocks = job.out.chunks_exact_mut(layout.bytes);
         for (out, stored) in blocks.zip(stored) {
-            layout.write(out, row, &block::parts(form, stored));
+            for index in 0..form.together() {
+                layout.write(out, index, row, &block::parts(form, stored, index));
+            }
         }
     }
 }
@@ -280,9 +286,12 @@ pub(crate) fn unpack_row(isa: Isa, format: Format, strip: &[u8], row: usize, out
         return;
     };
     let layout = Layout::of(form);
-    let blocks = strip.chunks_exact(layout.bytes);
-    for (out, block) in out.chunks_exact_mut(BLOCK).zip(blocks) {
-        layout.read(block, row).block(form).unpack(out);
+    let together = form.together();
+    let all = strip.chunks_exact(layout.bytes);
+    for (out, stored) in out.chunks_exact_mut(together * BLOCK).zip(all) {
+        for (index, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+            layout.read(stored, index, row).block(form).unpack(out);
+        }
     }
 }
 
@@ -293,7 +302,7 @@ mod tests {
     #[test]
     fn a_row_comes_back_from_every_layout_as_it_was_stored() {
         for format in block::SUPPORTED {
-            let (rows, columns) = (40, 64);
+            let (rows, columns) = (40, 2 * format.block_elements().max(BLOCK));
             let row_bytes = format.row_bytes(columns).expect("whole blocks");
             let bytes: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 % 120) as u8).collect();
             let source = Source {

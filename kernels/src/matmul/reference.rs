@@ -1,7 +1,7 @@
 //! The definition of the matmul in code. It reads weights as they lie in the file.
 
 use super::{Finish, Input, Matrix, Output, STRIP};
-use crate::block::{self, BLOCK, Block, Form};
+use crate::block::{self, BLOCK, Block, Form, Scale};
 use crate::dot::dot;
 use crate::gate::gated;
 use crate::gguf::Format;
@@ -18,8 +18,17 @@ pub fn output(form: Form, row: &[Block], x: View<'_>, token: usize) -> f32 {
             let products = weights.q[range.clone()].iter().zip(&q[range]);
             products.map(|(w, q)| i32::from(*w) * i32::from(*q)).sum()
         };
-        let t = (isum(1) as f32).mul_add(x.scale[2 * at + 1], isum(0) as f32 * x.scale[2 * at]);
-        acc = t.mul_add(weights.scale, acc);
+        let (dots, x_scale) = ([isum(0) as f32, isum(1) as f32], &x.scale[2 * at..][..2]);
+        match weights.scale {
+            Scale::Whole(scale) => {
+                let t = dots[1].mul_add(x_scale[1], dots[0] * x_scale[0]);
+                acc = t.mul_add(scale, acc);
+            }
+            Scale::Halves(scales) => {
+                acc = (dots[0] * x_scale[0]).mul_add(scales[0], acc);
+                acc = (dots[1] * x_scale[1]).mul_add(scales[1], acc);
+            }
+        }
         if form.offset {
             acc = x.mass[at].mul_add(weights.offset, acc);
         }

@@ -10,6 +10,9 @@
 use half::{bf16, f16};
 use troop_kernels::gguf::Format;
 
+#[path = "synthetic/fine.rs"]
+mod fine;
+
 use super::gguf_file::File;
 use super::values::Dice;
 
@@ -38,6 +41,24 @@ impl Shape {
         vocabulary: 40,
         context: 128,
     };
+
+    /// The same with rows of 256, for formats that store so many elements together.
+    pub const LARGE: Self = Self {
+        width: 256,
+        heads: 8,
+        kv_heads: 2,
+        head_width: 32,
+        feed: 512,
+        ..Self::SMALL
+    };
+
+    /// A shape that has whole blocks of a format.
+    pub const fn of(format: Format) -> Self {
+        match format {
+            Format::Q4_K | Format::Q5_K | Format::Q6_K => Self::LARGE,
+            _ => Self::SMALL,
+        }
+    }
 }
 
 /// A tensor with its bytes.
@@ -198,6 +219,9 @@ pub fn encode(format: Format, values: &[f32]) -> Vec<u8> {
         Format::Q5_0 => blocks(values, |block| centred(block, 5)),
         Format::Q5_1 => blocks(values, |block| offset(block, 5)),
         Format::Q8_0 => blocks(values, |block| centred(block, 8)),
+        Format::Q4_K => fine::with_offset(values, 4),
+        Format::Q5_K => fine::with_offset(values, 5),
+        Format::Q6_K => fine::without_offset(values),
         other => panic!("{} is not written here", other.name()),
     }
 }

@@ -106,6 +106,7 @@ pub fn matmul_cases() -> Vec<Case> {
 fn of_sizes(dice: &mut Dice, format: Format) -> Vec<Case> {
     let sizes: &[(usize, usize, usize)] = match format.block_elements() {
         1 => &[(1, 32, 1), (33, 17, 2), (2, 300, 1), (2, 1, 7)],
+        256 => &[(1, 256, 1), (33, 256, 2), (2, 512, 7)],
         _ => &[(1, 32, 1), (33, 32, 2), (15, 32, 13), (2, 320, 2)],
     };
     let mut case = |(rows, columns, tokens): (usize, usize, usize)| {
@@ -124,6 +125,12 @@ fn quantized_edges(dice: &mut Dice, format: Format) -> Vec<Case> {
         let mut block = vec![integers; format.block_bytes()];
         for (at, half) in numbers(format).iter().zip([d, m]) {
             block[*at..at + 2].copy_from_slice(&half.to_le_bytes());
+        }
+        // Fine numbers as large as they come, of the integers' sign where they have one.
+        match format {
+            Format::Q4_K | Format::Q5_K => block[4..16].fill(0xff),
+            Format::Q6_K => block[192..208].fill(if integers == 0 { 0x80 } else { 0x7f }),
+            _ => {}
         }
         block
     };
@@ -160,15 +167,21 @@ fn quantized_edges(dice: &mut Dice, format: Format) -> Vec<Case> {
     ];
     let with = |name: &str, rows: &[Vec<u8>], x: &[f32]| {
         let name = format!("ends of the integers, {name}");
-        let case = case(&name, format, rows.len(), 32).with("weights", &rows.concat());
-        case.with("tokens", &[1u32]).with("x", x)
+        let columns = format.block_elements();
+        let case = case(&name, format, rows.len(), columns).with("weights", &rows.concat());
+        case.with("tokens", &[1u32])
+            .with("x", &x.repeat(columns / x.len()))
     };
     let mut cases: Vec<Case> = inputs
         .iter()
         .map(|(name, x)| with(name, &edges, x))
         .collect();
     // Nothing of the other sign, for infinity less infinity has no defined bits.
-    let positive = [row(0x7bff, 0x7bff, above)];
+    let offset = match format {
+        Format::Q4_K | Format::Q5_K => 0xfbff,
+        _ => 0x7bff,
+    };
+    let positive = [row(0x7bff, offset, above)];
     cases.push(with("a product beyond the largest", &positive, &[3e38; 32]));
     cases
 }
@@ -229,12 +242,12 @@ pub fn gate_cases() -> Vec<Case> {
 }
 
 fn gated(dice: &mut Dice, format: Format) -> Case {
-    let (rows, columns, tokens) = (17, 32, 3);
+    let (rows, columns, tokens) = (17, format.block_elements().max(32), 3);
     let (gate, up) = (
         weights(dice, format, rows, columns),
         weights(dice, format, rows, columns),
     );
-    let case = case("17 x 32, 3 tokens", format, rows, columns)
+    let case = case(&format!("17 x {columns}, 3 tokens"), format, rows, columns)
         .with("gate", &gate)
         .with("up", &up);
     case.with("tokens", &[tokens as u32])

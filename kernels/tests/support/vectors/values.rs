@@ -112,20 +112,21 @@ pub fn weights(dice: &mut Dice, format: Format, rows: usize, columns: usize) -> 
 pub fn numbers(format: Format) -> &'static [usize] {
     match format {
         Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => &[0],
-        Format::Q4_1 | Format::Q5_1 => &[0, 2],
+        Format::Q4_1 | Format::Q5_1 | Format::Q4_K | Format::Q5_K => &[0, 2],
+        Format::Q6_K => &[208],
         other => panic!("{} is not quantized", other.name()),
     }
 }
 
 /// Every format that matrices may be stored in.
-pub const FORMATS: [Format; 8] = troop_kernels::block::SUPPORTED;
+pub const FORMATS: [Format; 11] = troop_kernels::block::SUPPORTED;
 /// Those that the vectors began with: their cases share one seed per file.
 pub const FIRST: [Format; 5] = {
     let [a, b, c, d, e, ..] = FORMATS;
     [a, b, c, d, e]
 };
 /// Those that came after: each has a seed of its own, so that the next one changes no case.
-pub const LATER: [Format; 3] = {
+pub const LATER: [Format; 6] = {
     let [_, _, _, _, _, rest @ ..] = FORMATS;
     rest
 };

@@ -17,7 +17,7 @@ use super::values::FORMATS;
 pub fn cases() -> Vec<Case> {
     let tokens: Vec<u32> = (0..70).map(|i| (i * i * 7 + 3) % 40).collect();
     let case = |format: Format| {
-        let file = Synthetic::new(Shape::SMALL, format, 1).file();
+        let file = Synthetic::new(Shape::of(format), format, 1).file();
         let digest: [u8; 32] = Sha256::digest(&file).into();
         let case = Case::new(format!("{} model", format.name())).with("format", &[format.id()]);
         case.with("model_sha256", &digest)
@@ -29,7 +29,7 @@ pub fn cases() -> Vec<Case> {
 
 pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
     let format = Format::from_id(case.one("format")).expect("a known format");
-    let file = Synthetic::new(Shape::SMALL, format, 1).file();
+    let file = Synthetic::new(Shape::of(format), format, 1).file();
     let digest: [u8; 32] = Sha256::digest(&file).into();
     assert_eq!(
         digest.as_slice(),
