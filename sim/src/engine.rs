@@ -207,7 +207,7 @@ pub fn right(generate: &Generate) -> Right {
     for choice in 0..generate.choices {
         let mut context = prompt.clone();
         let mut bytes: Vec<u8> = Vec::new();
-        let mut sampler = Sampler::new(params(generate), choice, &prompt);
+        let mut sampler = Sampler::new(Params::from(&generate.sampling), choice, &prompt);
         let finish = loop {
             let written = context.len() - prompt.len();
             if written >= generate.tokens_max as usize || context.len() >= Speech::CONTEXT as usize
@@ -245,23 +245,6 @@ pub fn right(generate: &Generate) -> Right {
         prompt_tokens: prompt.len() as u32,
         choices,
         transcript: transcript(&prompt, all.iter().map(Vec::as_slice)),
-    }
-}
-
-/// The sampling of a request as the sampler wants it.
-fn params(generate: &Generate) -> Params {
-    let sampling = &generate.sampling;
-    Params {
-        temperature: sampling.temperature,
-        top_k: sampling.top_k,
-        top_p: sampling.top_p,
-        min_p: sampling.min_p,
-        repetition_penalty: sampling.repetition_penalty,
-        frequency_penalty: sampling.frequency_penalty,
-        presence_penalty: sampling.presence_penalty,
-        bias: sampling.logit_bias.clone(),
-        seed: sampling.seed,
-        logprobs: None,
     }
 }
 

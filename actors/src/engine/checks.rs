@@ -3,7 +3,7 @@
 //! The session has checked the same already; but an engine serves strangers, and believes no one.
 
 use crate::generate::{
-    CHOICES_MAX, Failure, Generate, Prompt, Resume, STOP_BYTES_MAX, STOPS_MAX, Turn,
+    CHOICES_MAX, Failure, Generate, Prompt, Resume, STOP_BYTES_MAX, STOPS_MAX, Sampling, Turn,
 };
 use troop_kernels::sample::Params;
 
@@ -46,18 +46,7 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
         );
         return Err(invalid("prompt", message));
     }
-    let params = Params {
-        temperature: sampling.temperature,
-        top_k: sampling.top_k,
-        top_p: sampling.top_p,
-        min_p: sampling.min_p,
-        repetition_penalty: sampling.repetition_penalty,
-        frequency_penalty: sampling.frequency_penalty,
-        presence_penalty: sampling.presence_penalty,
-        bias: sampling.logit_bias.clone(),
-        seed: sampling.seed,
-        logprobs: None,
-    };
+    let params = Params::from(sampling);
     params
         .check()
         .map_err(|error| invalid(error.field, format!("must be {}", error.limit)))?;
@@ -66,6 +55,23 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
         return Err(invalid("logit_bias", message));
     }
     Ok(params)
+}
+
+impl From<&Sampling> for Params {
+    fn from(sampling: &Sampling) -> Params {
+        Params {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repetition_penalty: sampling.repetition_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            presence_penalty: sampling.presence_penalty,
+            bias: sampling.logit_bias.clone(),
+            seed: sampling.seed,
+            logprobs: None,
+        }
+    }
 }
 
 /// Checks that `resume` goes with `generate`.
