@@ -149,12 +149,6 @@ impl LedgerHandle {
         self.ask(LedgerMessage::OpenHolds).await
     }
 
-    /// The last entries that are on the disk, at most [`STATEMENT_MAX`], the newest first.
-    pub async fn statement(&self, count: usize) -> Result<Result<Vec<Entry>, StoreError>, Away> {
-        self.ask(|reply| LedgerMessage::Statement(count, reply))
-            .await
-    }
-
     /// Recomputes the books from the disk and compares them with those in memory.
     pub async fn verify(&self) -> Result<Result<Verdict, StoreError>, Away> {
         self.ask_within(VERIFY_DEADLINE, LedgerMessage::Verify)
@@ -354,19 +348,6 @@ impl Ledger {
         state.seat.asked("OpenHolds").accounts().open().len() as u64
     }
 
-    /// The last entries on the disk. On a thread of its own, as everything that reads the disk.
-    #[ractor::message(Statement(count, reply))]
-    fn statement(
-        &self,
-        count: usize,
-        reply: RpcReplyPort<Result<Vec<Entry>, StoreError>>,
-        state: &mut LedgerState,
-    ) -> Result<(), ActorProcessingErr> {
-        read(&state.store, reply, move |store| {
-            store.last(count.min(STATEMENT_MAX))
-        })
-    }
-
     /// The books, recomputed from the disk.
     #[ractor::message(Verify(reply))]
     fn verify(
@@ -409,8 +390,6 @@ const CALL_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a verification may take, which reads every entry. The one such deadline there is: whoever asks
 /// for somebody else waits at least as long.
 pub const VERIFY_DEADLINE: Duration = Duration::from_secs(600);
-/// Entries of one statement, at most.
-pub const STATEMENT_MAX: usize = 1000;
 /// Grants that may wait for the disk, at most.
 const GRANTS_MAX: usize = 1024;
 /// Readings of the disk at one time, at most.

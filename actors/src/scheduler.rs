@@ -16,7 +16,7 @@ pub use decisions::Decision;
 pub use queue::Queue;
 pub use workers::{Candidate, Finding};
 
-use crate::ids::{NodeId, RequestId};
+use crate::ids::NodeId;
 use crate::names;
 use crate::shell::{Node, Seat};
 use protocol::{Input, ModelReport};
@@ -79,12 +79,6 @@ impl SchedulerHandle {
     /// The numbers now.
     pub async fn stats(&self) -> Result<Stats, AskError> {
         self.ask(SchedulerMessage::Stats).await
-    }
-
-    /// The latest decisions about a request, oldest first.
-    pub async fn explain(&self, request: RequestId) -> Result<Vec<Decision>, AskError> {
-        self.ask(|reply| SchedulerMessage::Explain(request, reply))
-            .await
     }
 
     async fn ask<T: Send + 'static>(
@@ -155,12 +149,6 @@ impl Scheduler {
     #[ractor::rpc(Stats)]
     fn stats(&self, state: &Seat<Queue>) -> Stats {
         state.asked("Stats").stats()
-    }
-
-    /// Says why a request is where it is.
-    #[ractor::rpc(Explain(request, reply))]
-    fn explain(&self, request: RequestId, state: &Seat<Queue>) -> Vec<Decision> {
-        state.asked("Explain").explain(request)
     }
 }
 

@@ -44,20 +44,6 @@ impl LedgerStore {
         Ok(book)
     }
 
-    /// The last entries, at most `count`, the newest first.
-    pub fn last(&self, count: usize) -> Result<Vec<Entry>, StoreError> {
-        let transaction = self.0.begin_read().map_err(StoreError::of)?;
-        let table = transaction.open_table(ENTRIES).map_err(StoreError::of)?;
-        let rows = table.iter().map_err(StoreError::of)?;
-        rows.rev()
-            .take(count)
-            .map(|row| {
-                let (key, value) = row.map_err(StoreError::of)?;
-                decode(key.value(), value.value())
-            })
-            .collect()
-    }
-
     /// Shows every entry to `see`, in order, until it or the disk says no.
     pub fn each(
         &self,

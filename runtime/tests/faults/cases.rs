@@ -37,8 +37,6 @@ pub(crate) enum Scene {
     Start,
     /// Leaves a hold behind, and starts the node after the hold's term.
     LaterStart,
-    /// Nothing: no way leads to this message from outside yet.
-    None,
 }
 
 /// One case.
@@ -155,7 +153,6 @@ actors! {
         Wake => [at(1, Wait)];
         Catalog => [at(1, Get("/v1/models"))];
         Stats => [at(1, Verb(&["status"]))];
-        Explain => [at(1, None)];
     }
     "scheduler": scheduler::protocol::Input {
         Admit => [at(1, Ask)];
@@ -171,7 +168,6 @@ actors! {
         Account => [at(1, Verb(&["balance"]))];
         Accounts => [at(1, Verb(&["balance", "--all"]))];
         OpenHolds => [at(1, Get("/readyz"))];
-        Statement => [at(1, None)];
         Verify => [at(1, Verb(&["ledger", "verify"]))];
     }
     "ledger": ledger::protocol::Input {
