@@ -213,7 +213,7 @@ pub enum Failure {
     /// The prompt leaves no room in the model's context.
     #[error("the prompt has {prompt} tokens, the model's context is {context}")]
     ContextLength {
-        /// Tokens of the prompt.
+        /// Tokens of the prompt; as many as it has at least, where it was refused unread.
         prompt: u32,
         /// Tokens the model can see.
         context: u32,

@@ -110,6 +110,11 @@ impl Words for Speech {
     fn vocabulary(&self) -> u32 {
         Speech::SIZE
     }
+
+    /// No bound, so that no prompt is refused unread: the right answer counts its tokens.
+    fn longest(&self) -> u32 {
+        u32::MAX
+    }
 }
 
 /// The pretend arithmetic: its pages hold the tokens themselves where a model's hold keys and values.

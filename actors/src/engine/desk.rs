@@ -46,6 +46,9 @@ pub trait Words {
 
     /// How many tokens there are.
     fn vocabulary(&self) -> u32;
+
+    /// Bytes of text that one token of a prompt stands for, at most; not 0.
+    fn longest(&self) -> u32;
 }
 
 /// An engine's state.

@@ -87,9 +87,9 @@ impl Inbox {
     }
 }
 
-/// Bytes of frames, as they were on the pipe: some prompts of the largest size, and thousands of usual ones.
-/// Decoded they take four times that at most.
-const BYTES_MAX: usize = 32 << 20;
+/// Bytes of frames, as they were on the pipe: hundreds of usual prompts, or one of any size. All of them are
+/// made into tokens between two steps, so this bounds how long streams stand still for it.
+const BYTES_MAX: usize = 1 << 20;
 /// Bytes more for frames other than `Start`: 16,384 of them.
 const SMALL_BYTES_MAX: usize = 1 << 20;
 /// What a frame takes at least, however short it was on the pipe.

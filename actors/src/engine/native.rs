@@ -23,6 +23,7 @@ pub struct NativeForward {
 pub struct NativeWords {
     tokenizer: Tokenizer,
     template: Option<Template>,
+    longest: u32,
 }
 
 /// What an engine may use.
@@ -94,7 +95,9 @@ pub fn load(
         evaluator,
         pages: memory,
     };
+    let lengths = (0..tokenizer.vocabulary() as u32).map(|id| tokenizer.piece(id).len());
     let words = NativeWords {
+        longest: lengths.max().unwrap_or(1) as u32,
         tokenizer,
         template,
     };
@@ -165,6 +168,10 @@ impl Words for NativeWords {
 
     fn vocabulary(&self) -> u32 {
         self.tokenizer.vocabulary() as u32
+    }
+
+    fn longest(&self) -> u32 {
+        self.longest
     }
 }
 

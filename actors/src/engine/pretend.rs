@@ -112,6 +112,10 @@ impl Words for PretendWords {
     fn vocabulary(&self) -> u32 {
         VOCABULARY
     }
+
+    fn longest(&self) -> u32 {
+        1
+    }
 }
 
 const LETTERS: &[u8] = b" abcdefghijklmnopqrstuvwxyz.,!?\n";

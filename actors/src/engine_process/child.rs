@@ -141,9 +141,10 @@ async fn speak(mut stdin: ChildStdin, mut queue: Receiver<Vec<u8>>) {
     }
 }
 
-/// Passes on what a child complains of, until it is gone; returns the beginning of its last line.
-async fn complain(stderr: ChildStderr, model: Passport) -> String {
-    let mut lines = BufReader::new(stderr.take(STDERR_BYTES_MAX)).lines();
+/// Passes on what a child complains of, until it is gone; returns the beginning of its last line. What is too
+/// much is read and forgotten: a child that could not complain would die of it.
+async fn complain(mut stderr: ChildStderr, model: Passport) -> String {
+    let mut lines = BufReader::new((&mut stderr).take(STDERR_BYTES_MAX)).lines();
     let mut last = String::new();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::warn!(?model, line, "an engine says");
@@ -152,6 +153,7 @@ async fn complain(stderr: ChildStderr, model: Passport) -> String {
             last = line.chars().take(LAST_WORDS_MAX).collect();
         }
     }
+    let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
     last
 }
 
@@ -161,5 +163,5 @@ const FRAMES_QUEUED_MAX: usize = 2048;
 const FRAMES_UNHEARD_MAX: usize = 1024;
 /// Characters of a child's last words that are kept as the reason of its end.
 const LAST_WORDS_MAX: usize = 200;
-/// Bytes of a child's complaints that are read in its life.
+/// Bytes of a child's complaints that are passed on in its life.
 const STDERR_BYTES_MAX: u64 = 1 << 20;

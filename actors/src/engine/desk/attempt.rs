@@ -3,7 +3,7 @@
 use super::super::checks;
 use super::Words;
 use crate::contract::Time;
-use crate::generate::{Event, Failure, Finish, ResumeChoice, Tally, Work};
+use crate::generate::{Event, Failure, Finish, Prompt, ResumeChoice, Tally, Work};
 use crate::receipt::transcript;
 use crate::text::StopScan;
 use std::sync::Arc;
@@ -61,6 +61,14 @@ impl Attempt {
         events: &mut Vec<Event>,
     ) -> Result<Attempt, Failure> {
         let Work { generate, resume } = work;
+        // Before anything is made of it: between two steps there is no time to read what cannot be answered.
+        let tokens_min = tokens_min(&generate.prompt, words.longest());
+        if resume.is_none() && tokens_min >= context.into() {
+            return Err(Failure::ContextLength {
+                prompt: u32::try_from(tokens_min).unwrap_or(u32::MAX),
+                context,
+            });
+        }
         let params = checks::generate(&generate, words.vocabulary())?;
         let (prompt, before) = match resume {
             Some(resume) => {
@@ -150,5 +158,81 @@ impl Attempt {
 
     pub(super) fn length_max(&self) -> u32 {
         self.prompt.len() as u32 + self.ending.tokens_max
+    }
+}
+
+/// Tokens that a prompt has at least, before it is rendered and read; `longest` is bytes of one token.
+fn tokens_min(prompt: &Prompt, longest: u32) -> u64 {
+    let text = match prompt {
+        Prompt::Tokens(ids) => return ids.len() as u64,
+        Prompt::Text(text) => text.len(),
+        Prompt::Chat(turns) => turns.iter().map(|turn| turn.content.len()).sum(),
+    };
+    (text as u64).div_ceil(u64::from(longest.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::{Generate, Sampling, Turn};
+    use crate::ids::Passport;
+
+    /// Words that nobody is to read: three bytes a token.
+    struct Unread;
+
+    impl Words for Unread {
+        fn prompt(&self, _prompt: &Prompt, _now_seconds: u64) -> Result<Vec<u32>, Failure> {
+            panic!("a prompt that cannot fit was read")
+        }
+
+        fn piece(&self, _id: u32) -> &[u8] {
+            b"abc"
+        }
+
+        fn is_end(&self, _id: u32) -> bool {
+            false
+        }
+
+        fn vocabulary(&self) -> u32 {
+            1
+        }
+
+        fn longest(&self) -> u32 {
+            3
+        }
+    }
+
+    #[test]
+    fn a_prompt_that_cannot_fit_the_context_is_refused_unread() {
+        let long = |bytes| "x".repeat(bytes);
+        let turn = |content| Turn {
+            role: "user".to_owned(),
+            content,
+        };
+        for (prompt, tokens) in [
+            (Prompt::Text(long(22)), 8),
+            (Prompt::Chat(vec![turn(long(20)), turn(long(20))]), 14),
+            (Prompt::Text(long(5 << 20)), 1_747_627),
+            (Prompt::Tokens(vec![0; 9]), 9),
+        ] {
+            let generate = Generate {
+                model: Passport([0; 32]),
+                prompt,
+                sampling: Sampling::default(),
+                choices: 1,
+                tokens_max: 1,
+                stop: Vec::new(),
+                ignore_end: false,
+                now_seconds: 0,
+            };
+            let resume = None;
+            let work = Work { generate, resume };
+            let opened = Attempt::open(Time(0), work, &Unread, 8, &mut Vec::new());
+            let failure = Failure::ContextLength {
+                prompt: tokens,
+                context: 8,
+            };
+            assert_eq!(opened.err(), Some(failure));
+        }
     }
 }
