@@ -10,6 +10,9 @@ use troop_actors::generate::{
 };
 use troop_actors::ids::{AttemptId, Passport};
 
+#[path = "../../kernels/tests/support/test_model.rs"]
+mod test_model;
+
 /// A running engine. Dropping it ends it.
 struct Engine {
     child: Child,
@@ -26,9 +29,8 @@ fn command(model: &str) -> Command {
 }
 
 fn model() -> String {
-    std::env::var("TROOP_TEST_MODEL").unwrap_or_else(|_| {
-        panic!("TROOP_TEST_MODEL names no model file; `just test-model` fetches one and prints it")
-    })
+    let path = test_model::test_model();
+    path.to_str().expect("the path is UTF-8").to_owned()
 }
 
 impl Engine {
