@@ -9,34 +9,36 @@ use troop_kernels::tokenizer::{Origin, Segment, Specials, Tokenizer};
 
 #[test]
 fn token_ids_are_those_of_llama_cpp_in_every_mode() {
-    let (file, golden) = (support::model(), support::golden());
-    let gguf = Gguf::parse(&file).unwrap();
-    let tokenizer = Tokenizer::load(&gguf).unwrap();
-
-    for prompt in &golden.prompts {
-        let modes = [
-            (Specials::Text, false, &prompt.ids_plain),
-            (Specials::Text, true, &prompt.ids_add_special),
-            (Specials::Parse, false, &prompt.ids_parse_special),
-            (Specials::Parse, true, &prompt.ids_add_parse),
-        ];
-        for (specials, add, expected) in modes {
-            let ids = tokenizer.encode(&prompt.text, specials, add).unwrap();
-            assert_eq!(&ids, expected, "{}, {specials:?}, add {add}", prompt.name);
-            let bytes: Vec<u8> = ids
-                .iter()
-                .flat_map(|id| tokenizer.name(*id))
-                .copied()
-                .collect();
-            assert_eq!(
-                String::from_utf8_lossy(&bytes),
-                prompt.text,
-                "{}",
-                prompt.name
-            );
+    let models = [
+        (support::model(), support::golden()),
+        (support::gemma(), support::gemma_golden()),
+    ];
+    for (file, golden) in models {
+        let gguf = Gguf::parse(&file).unwrap();
+        let tokenizer = Tokenizer::load(&gguf).unwrap();
+        for prompt in &golden.prompts {
+            let modes = [
+                (Specials::Text, false, &prompt.ids_plain),
+                (Specials::Text, true, &prompt.ids_add_special),
+                (Specials::Parse, false, &prompt.ids_parse_special),
+                (Specials::Parse, true, &prompt.ids_add_parse),
+            ];
+            for (specials, add, expected) in modes {
+                let ids = tokenizer.encode(&prompt.text, specials, add).unwrap();
+                assert_eq!(&ids, expected, "{}, {specials:?}, add {add}", prompt.name);
+                let begun = usize::from(add && tokenizer.adds_bos());
+                let bytes = ids[begun..].iter().flat_map(|id| tokenizer.name(*id));
+                let bytes: Vec<u8> = bytes.copied().collect();
+                assert_eq!(
+                    String::from_utf8_lossy(&bytes),
+                    prompt.text,
+                    "{}",
+                    prompt.name
+                );
+            }
         }
+        assert_eq!(golden.prompts.len(), 21);
     }
-    assert_eq!(golden.prompts.len(), 21);
 }
 
 #[test]
@@ -114,8 +116,8 @@ fn all_text_survives_but_for_six_bytes_the_vocabulary_does_not_have() {
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the time is what is tested")]
 fn no_text_takes_long() {
-    let file = support::model();
-    let tokenizer = Tokenizer::load(&Gguf::parse(&file).unwrap()).unwrap();
+    let files = [support::model(), support::gemma()];
+    let tokenizers = files.map(|file| Tokenizer::load(&Gguf::parse(&file).unwrap()).unwrap());
     let texts = [
         "a",
         " ",
@@ -130,8 +132,14 @@ fn no_text_takes_long() {
         "<|im_end|>",
         "'ll",
         "ab ",
+        "▁",
+        "<0x0A>",
+        "\n\n\n ",
     ];
-    for text in texts {
+    for (text, tokenizer) in texts
+        .iter()
+        .flat_map(|text| tokenizers.iter().map(move |one| (text, one)))
+    {
         let text = text.repeat((1 << 18) / text.len()) + "x";
         let started = std::time::Instant::now();
         for specials in [Specials::Text, Specials::Parse] {
@@ -140,13 +148,39 @@ fn no_text_takes_long() {
         // Measured alone: below 0.1 s each. Machines that run tests are shared.
         assert!(started.elapsed().as_secs() < 10, "{:?}", &text[..20]);
     }
-    let long = tokenizer
+    let long = tokenizers[0]
         .encode(&"x".repeat((4 << 20) + 1), Specials::Text, false)
         .unwrap_err();
     assert_eq!(
         long.to_string(),
         "text: 4194305 bytes is above the limit of 4194304"
     );
+}
+
+#[test]
+fn a_sentencepiece_vocabulary_spells_spaces_and_bytes() {
+    let file = support::gemma();
+    let gguf = Gguf::parse(&file).unwrap();
+    #[allow(clippy::disallowed_methods, reason = "the time is only reported")]
+    let started = std::time::Instant::now();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
+    eprintln!("262,144 tokens loaded in {:?}", started.elapsed());
+
+    assert_eq!(tokenizer.vocabulary(), 262_144);
+    assert!(tokenizer.adds_bos() && tokenizer.bos() == Some(2));
+    assert_eq!(tokenizer.ends(), [1, 106]);
+    // No token is this character of a private area, so its three bytes stand in for it.
+    let ids = tokenizer
+        .encode("a \u{e123}", Specials::Text, false)
+        .unwrap();
+    let pieces: Vec<&[u8]> = ids.iter().map(|id| tokenizer.piece(*id)).collect();
+    assert_eq!(pieces, [&b"a"[..], b" ", b"\xee", b"\x84", b"\xa3"]);
+    // What spells a byte or a control token is text like any other where a user wrote it.
+    for text in ["<0x0A>", "<eos>", "<start_of_turn>", "▁"] {
+        let ids = tokenizer.encode(text, Specials::Text, false).unwrap();
+        assert!(ids.len() > 1 || text == "▁", "{text}: {ids:?}");
+        assert!(!ids.iter().any(|id| tokenizer.control(*id)), "{text}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The real model and what llama.cpp makes of text with it.
+//! The real models and what llama.cpp makes of text with them.
 
 #![allow(
     dead_code,
@@ -16,8 +16,10 @@ mod test_model;
 #[derive(Deserialize)]
 pub struct TextGolden {
     pub model_sha256: String,
+    #[serde(default)]
     pub chat_template: String,
     pub prompts: Vec<Prompt>,
+    #[serde(default)]
     pub chat: Vec<Chat>,
 }
 
@@ -44,4 +46,13 @@ pub fn golden() -> TextGolden {
 
 pub fn model() -> Vec<u8> {
     fs::read(test_model::test_model()).unwrap()
+}
+
+/// Gemma 3's file has no chat template, so there is nothing of conversations.
+pub fn gemma_golden() -> TextGolden {
+    serde_json::from_str(include_str!("../golden/gemma3-text.json")).unwrap()
+}
+
+pub fn gemma() -> Vec<u8> {
+    fs::read(test_model::gemma()).unwrap()
 }
