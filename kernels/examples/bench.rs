@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run};
+use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run, Want};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let facts = model.facts().clone();
     let mut evaluator = Evaluator::new(Arc::clone(&model), threads, 512)?;
-    let mut pages = Pages::new(&facts, 64)?;
+    let mut pages = Pages::new(&facts, 64, 0)?;
     let table: Vec<PageId> = (0..64).map(PageId).collect();
     let slow = isa == Isa::Reference;
 
@@ -59,7 +59,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             tokens: &prompt[..count],
             start: 0,
             pages: &table,
-            logits: true,
+            window_pages: &[],
+            want: Want::Logits,
         };
         evaluator.step(&mut pages, &[run])[0]
             .as_ref()
@@ -77,12 +78,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 tokens: &[token],
                 start: depth + step,
                 pages: &table,
-                logits: true,
+                window_pages: &[],
+                want: Want::Logits,
             };
-            let logits = evaluator
-                .step(&mut pages, &[run])
-                .swap_remove(0)?
-                .unwrap_or_default();
+            let logits = evaluator.step(&mut pages, &[run]).swap_remove(0)?;
             token = greedy(&logits);
         }
         let rate = rate(count as usize, start.elapsed());
@@ -101,7 +100,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     tokens: &prompt[b..b + 1],
                     start: step,
                     pages: &table[b..b + 1],
-                    logits: true,
+                    window_pages: &[],
+                    want: Want::Logits,
                 })
                 .collect();
             evaluator.step(&mut pages, &runs);
@@ -120,12 +120,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokens: &prompt,
         start: 0,
         pages: &table,
-        logits: true,
+        window_pages: &[],
+        want: Want::Logits,
     };
-    let logits = evaluator
-        .step(&mut pages, &[run])
-        .swap_remove(0)?
-        .unwrap_or_default();
+    let logits = evaluator.step(&mut pages, &[run]).swap_remove(0)?;
     let mut ids = vec![greedy(&logits)];
     while ids.len() < 12 && !slow {
         let at = 4 + ids.len() as u32;
@@ -133,12 +131,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             tokens: &ids[ids.len() - 1..],
             start: at,
             pages: &table,
-            logits: true,
+            window_pages: &[],
+            want: Want::Logits,
         };
-        let logits = evaluator
-            .step(&mut pages, &[run])
-            .swap_remove(0)?
-            .unwrap_or_default();
+        let logits = evaluator.step(&mut pages, &[run]).swap_remove(0)?;
         ids.push(greedy(&logits));
     }
     println!("greedy after {prompt:?}: {ids:?}");

@@ -38,7 +38,7 @@ pub(crate) const KEYS: usize = 16;
 pub struct Cache<'a> {
     /// Width of a head.
     pub head_width: usize,
-    /// The pages' parts, in the order of positions.
+    /// The pages' parts, in the order of positions. The first begins a chunk, whatever its position.
     pub pages: &'a [&'a [u16]],
 }
 
@@ -47,8 +47,10 @@ pub struct Cache<'a> {
 pub struct Query<'a> {
     /// The query, after rope.
     pub q: &'a [f32],
-    /// Count of keys it sees: its position plus one.
-    pub keys: usize,
+    /// The first key it sees, counted from the first page's first.
+    pub first: usize,
+    /// The key after the last one it sees.
+    pub end: usize,
 }
 
 /// Stores one key and one value at a position's place in its page. False if one overflows f16.
@@ -115,8 +117,8 @@ pub fn attend(
     assert_eq!(queries.len(), out.len());
     assert!(cache.head_width.is_multiple_of(KEYS));
     for (query, out) in queries.iter().zip(out.iter()) {
-        assert!(query.keys > 0 && query.keys <= cache.pages.len() * PAGE_TOKENS);
-        assert!(scratch.len() >= scratch_len(query.keys));
+        assert!(query.first < query.end && query.end <= cache.pages.len() * PAGE_TOKENS);
+        assert!(scratch.len() >= scratch_len(query.end));
         assert!(query.q.len() == cache.head_width && out.len() == cache.head_width);
     }
     let part_len = 2 * PAGE_TOKENS * cache.head_width;

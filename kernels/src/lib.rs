@@ -20,6 +20,7 @@ pub mod isa;
 mod lanes;
 pub mod math;
 pub mod matmul;
+pub mod mean;
 mod memory;
 pub mod model;
 pub mod norm;

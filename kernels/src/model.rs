@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Model      weights, packed for this machine; never changes, shared by everybody
-//! Pages      the pool of keys and values, 64 tokens a page; the engine says which page holds what
+//! Pages      the pools of keys and values, 64 tokens a page; the engine says which page holds what
 //! Run        some tokens of one sequence, at their position: a piece of a prompt, or one new token
 //! Evaluator  threads and workspace; takes many runs through all layers in one step
 //! ```
@@ -17,17 +17,22 @@ mod evaluator;
 mod forward;
 mod llama;
 mod load;
+mod load_error;
+mod needs;
 mod pages;
+mod run;
 pub(crate) mod tensors;
 
 use crate::gguf::Gguf;
 use crate::isa::Isa;
-use crate::matmul::Matrix;
+use crate::matmul::{Matrix, STRIP};
 
 pub use crate::attention::PAGE_TOKENS;
-pub use evaluator::{Evaluator, EvaluatorError, NonFinite, Operation, Run};
+pub use evaluator::{Evaluator, EvaluatorError};
+pub use load_error::LoadError;
+pub use needs::{Needs, Plan};
 pub use pages::{PageId, Pages};
-pub use tensors::LoadError;
+pub use run::{NonFinite, Operation, Run, Want};
 
 /// What an engine has to know about a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +57,20 @@ pub struct Facts {
     pub vocabulary: usize,
     /// Bytes of weights in memory.
     pub weight_bytes: u64,
-    /// Bytes of one page of 64 tokens, over all layers.
+    /// Tokens that layers with a window see, each its own included; 0 where no layer has one.
+    pub window: usize,
+    /// Bytes of one page of 64 tokens, over the layers that see everything.
     pub page_bytes: u64,
+    /// The same over the layers with a window.
+    pub window_page_bytes: u64,
+}
+
+impl Facts {
+    /// Bytes that a row of logits takes while a step ends: as computed, and as handed over.
+    pub fn logits_bytes(&self) -> u64 {
+        let computed = self.vocabulary.next_multiple_of(STRIP);
+        ((computed + self.vocabulary) * size_of::<f32>()) as u64
+    }
 }
 
 /// A model in memory.
@@ -74,6 +91,10 @@ pub struct Model {
 /// The weights of one layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
+    /// Whether it sees a window only.
+    pub(crate) windowed: bool,
+    /// Its 0-based place among the layers that see as much, which is its place in their pages.
+    pub(crate) of_kind: usize,
     pub(crate) attention_norm: Vec<f32>,
     /// Queries, keys, values over the same input.
     pub(crate) qkv: Matrix,

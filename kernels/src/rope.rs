@@ -11,8 +11,6 @@ pub mod reference;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
-use std::ops::Range;
-
 use crate::isa::Isa;
 use crate::lanes::by_isa;
 
@@ -21,8 +19,8 @@ use crate::lanes::by_isa;
 #[derive(Debug)]
 pub struct Table {
     frequencies: Vec<f64>,
-    /// Per position and pair: cosine, sine.
-    turns: Vec<[f32; 2]>,
+    /// Per piece of positions, position and pair: cosine, sine. A piece is made whole and never moved.
+    turns: Vec<Box<[[f32; 2]]>>,
 }
 
 impl Table {
@@ -41,25 +39,34 @@ impl Table {
         }
     }
 
+    /// Bytes of a table that reaches the positions below `end`.
+    pub fn bytes(head_width: usize, end: usize) -> u64 {
+        (end.next_multiple_of(PIECE) * (head_width / 2) * size_of::<[f32; 2]>()) as u64
+    }
+
     /// Makes the table reach the positions below `end`.
     pub fn reach(&mut self, end: usize) {
-        let first = self.turns.len() / self.frequencies.len().max(1);
-        for position in first..end {
-            for frequency in &self.frequencies {
+        for piece in self.turns.len()..end.div_ceil(PIECE) {
+            let positions = piece * PIECE..(piece + 1) * PIECE;
+            let turn = |(position, frequency): (usize, &f64)| {
                 let angle = position as f64 * frequency;
-                self.turns
-                    .push([libm::cos(angle) as f32, libm::sin(angle) as f32]);
-            }
+                [libm::cos(angle) as f32, libm::sin(angle) as f32]
+            };
+            let pairs = positions.flat_map(|at| self.frequencies.iter().map(move |f| (at, f)));
+            self.turns.push(pairs.map(turn).collect());
         }
     }
 
     /// The turns of one position, one per pair.
     pub fn at(&self, position: usize) -> &[[f32; 2]] {
         let pairs = self.frequencies.len();
-        let range: Range<usize> = position * pairs..(position + 1) * pairs;
-        &self.turns[range]
+        let first = position % PIECE * pairs;
+        &self.turns[position / PIECE][first..first + pairs]
     }
 }
+
+/// Positions whose turns are made together.
+const PIECE: usize = 64;
 
 /// Turns the pairs of neighbours of some heads in place; each head is `2 * turns.len()` wide.
 pub fn turn(isa: Isa, heads: &mut [f32], turns: &[[f32; 2]]) {

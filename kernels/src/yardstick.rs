@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::block;
 use crate::gguf::Gguf;
-use crate::model::tensors::{LayerTensors, Tensors};
+use crate::model::tensors::{LayerTensors, Stored, Tensors};
 use crate::model::{Facts, LoadError};
 
 use multiply::multiply;
@@ -21,14 +21,20 @@ use multiply::multiply;
 /// A model to evaluate in f64. It reads weights from the file as it goes.
 pub struct Yardstick<'a> {
     tensors: Tensors<'a>,
+    file: &'a [u8],
     threads: usize,
 }
 
 impl<'a> Yardstick<'a> {
     /// Finds the tensors of a file.
     pub fn new(gguf: &'a Gguf<'a>, file: &'a [u8], threads: usize) -> Result<Self, LoadError> {
+        let tensors = Tensors::find(gguf)?;
+        for vector in tensors.vectors() {
+            vector.floats(file)?;
+        }
         Ok(Self {
-            tensors: Tensors::find(gguf, file)?,
+            tensors,
+            file,
             threads: threads.max(1),
         })
     }
@@ -45,7 +51,7 @@ impl<'a> Yardstick<'a> {
         let width = facts.width;
         let mut x = vec![0.0; ids.len() * width];
         for (x, id) in x.chunks_exact_mut(width).zip(ids) {
-            let embedding = self.tensors.embedding;
+            let embedding = self.tensors.embedding.source(self.file);
             let row_bytes = embedding.bytes.len() / embedding.rows;
             let mut row = vec![0.0f32; width];
             let bytes = &embedding.bytes[*id as usize * row_bytes..][..row_bytes];
@@ -58,9 +64,9 @@ impl<'a> Yardstick<'a> {
             self.layer(layer, ids.len(), &mut x);
         }
         let last = &x[wanted.start * width..wanted.end * width];
-        let normed = self.norm(last, &self.tensors.output_norm);
+        let normed = self.norm(last, self.tensors.output_norm);
         let head = self.tensors.output.unwrap_or(self.tensors.embedding);
-        let logits = multiply(self.threads, head, &normed);
+        let logits = self.multiply(head, &normed);
         logits
             .chunks_exact(facts.vocabulary)
             .map(<[f64]>::to_vec)
@@ -69,44 +75,53 @@ impl<'a> Yardstick<'a> {
 
     fn layer(&self, layer: &LayerTensors<'_>, tokens: usize, x: &mut [f64]) {
         let facts = &self.tensors.facts;
-        let normed = self.norm(x, &layer.attention_norm);
-        let mut q = multiply(self.threads, layer.query, &normed);
-        let mut k = multiply(self.threads, layer.key, &normed);
-        let v = multiply(self.threads, layer.value, &normed);
+        let normed = self.norm(x, layer.attention_norm);
+        let mut q = self.multiply(layer.query, &normed);
+        let mut k = self.multiply(layer.key, &normed);
+        let v = self.multiply(layer.value, &normed);
         self.rope(&mut q, facts.heads);
         self.rope(&mut k, facts.kv_heads);
         let mixed = self.attend(&q, &k, &v, tokens);
-        add(x, &multiply(self.threads, layer.attention_output, &mixed));
+        add(x, &self.multiply(layer.attention_output, &mixed));
 
-        let normed = self.norm(x, &layer.feed_norm);
-        let mut hidden = multiply(self.threads, layer.gate, &normed);
-        let up = multiply(self.threads, layer.up, &normed);
+        let normed = self.norm(x, layer.feed_norm);
+        let mut hidden = self.multiply(layer.gate, &normed);
+        let up = self.multiply(layer.up, &normed);
         for (gate, up) in hidden.iter_mut().zip(up) {
             *gate = *gate / (1.0 + libm::exp(-*gate)) * up;
         }
-        add(x, &multiply(self.threads, layer.down, &hidden));
+        add(x, &self.multiply(layer.down, &hidden));
     }
 
-    fn norm(&self, x: &[f64], weight: &[f32]) -> Vec<f64> {
+    fn multiply(&self, weights: Stored<'_>, x: &[f64]) -> Vec<f64> {
+        multiply(self.threads, weights.source(self.file), x)
+    }
+
+    /// The numbers of a vector, which `new` has looked at.
+    fn vector(&self, stored: Stored<'_>) -> Vec<f64> {
+        let source = stored.source(self.file);
+        let mut values = vec![0.0f32; stored.columns];
+        block::unpack_row(source.format, source.bytes, &mut values);
+        values.into_iter().map(f64::from).collect()
+    }
+
+    fn norm(&self, x: &[f64], weight: Stored<'_>) -> Vec<f64> {
+        let weight = &self.vector(weight);
         let mut out = Vec::with_capacity(x.len());
         for row in x.chunks_exact(weight.len()) {
             let sum: f64 = row.iter().map(|x| x * x).sum();
             let r = 1.0 / (sum / weight.len() as f64 + f64::from(self.tensors.epsilon)).sqrt();
-            out.extend(
-                row.iter()
-                    .zip(weight)
-                    .map(|(x, weight)| x * r * f64::from(*weight)),
-            );
+            out.extend(row.iter().zip(weight).map(|(x, weight)| x * r * weight));
         }
         out
     }
 
     fn rope(&self, rows: &mut [f64], heads: usize) {
         let width = self.tensors.facts.head_width;
+        let factors = self.tensors.rope_factors.map(|stored| self.vector(stored));
         for pair in 0..width / 2 {
             let exponent = -((2 * pair) as f64) / width as f64;
-            let factors = self.tensors.rope_factors.as_ref();
-            let factor = factors.map_or(1.0, |factors| f64::from(factors[pair]));
+            let factor = factors.as_ref().map_or(1.0, |factors| factors[pair]);
             let frequency = libm::pow(f64::from(self.tensors.rope_base), exponent) / factor;
             for (position, row) in rows.chunks_exact_mut(heads * width).enumerate() {
                 let angle = position as f64 * frequency;

@@ -393,7 +393,7 @@ fn memory_that_is_not_there_is_an_error_too() {
     let file = Synthetic::new(Shape::SMALL, Format::Q8_0, 3).file();
     let gguf = Gguf::parse(&file).unwrap();
     let model = Model::load(&gguf, &file, Isa::detect()).unwrap();
-    let error = Pages::new(model.facts(), usize::MAX).unwrap_err();
+    let error = Pages::new(model.facts(), usize::MAX, 0).unwrap_err();
     assert_eq!(error.what, "pages of keys and values");
     let evaluator = Evaluator::new(Arc::new(model), 1, 1 << 40);
     let Err(EvaluatorError::OutOfMemory(workspace)) = evaluator else {

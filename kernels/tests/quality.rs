@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, PAGE_TOKENS, PageId, Pages, Run};
+use troop_kernels::model::{Evaluator, Model, PAGE_TOKENS, PageId, Pages, Run, Want};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
 use troop_kernels::yardstick::{Yardstick, log_probabilities};
 
@@ -118,7 +118,7 @@ fn the_canonical_arithmetic_is_as_close_to_the_model_as_llama_cpp() {
 /// Per scored position, the logits of each chunk.
 fn canonical_logits(evaluator: &mut Evaluator, chunks: &[&[u32]]) -> Vec<Vec<Vec<f32>>> {
     let per_chunk = CHUNK / PAGE_TOKENS;
-    let mut pages = Pages::new(evaluator.model().facts(), chunks.len() * per_chunk).unwrap();
+    let mut pages = Pages::new(evaluator.model().facts(), chunks.len() * per_chunk, 0).unwrap();
     let table: Vec<PageId> = (0..(chunks.len() * per_chunk) as u32).map(PageId).collect();
     let tables: Vec<&[PageId]> = table.chunks_exact(per_chunk).collect();
     for (chunk, pages_of) in chunks.iter().zip(&tables) {
@@ -127,9 +127,10 @@ fn canonical_logits(evaluator: &mut Evaluator, chunks: &[&[u32]]) -> Vec<Vec<Vec
             tokens,
             start: 0,
             pages: pages_of,
-            logits: false,
+            window_pages: &[],
+            want: Want::Nothing,
         };
-        assert_eq!(evaluator.step(&mut pages, &[run]), [Ok(None)]);
+        assert_eq!(evaluator.step(&mut pages, &[run]), [Ok(Vec::new())]);
     }
     let mut step = |position: usize| -> Vec<Vec<f32>> {
         let inputs = chunks.iter().zip(&tables);
@@ -138,14 +139,12 @@ fn canonical_logits(evaluator: &mut Evaluator, chunks: &[&[u32]]) -> Vec<Vec<Vec
                 tokens: &chunk[position..=position],
                 start: position as u32,
                 pages,
-                logits: true,
+                window_pages: &[],
+                want: Want::Logits,
             })
             .collect();
         let results = evaluator.step(&mut pages, &runs);
-        results
-            .into_iter()
-            .map(|result| result.unwrap().unwrap())
-            .collect()
+        results.into_iter().map(Result::unwrap).collect()
     };
     SCORED.map(&mut step).collect()
 }

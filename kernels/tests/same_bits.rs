@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run};
+use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run, Want};
 
 /// A model per instruction set of this machine, slowest first. The reference stands first.
 static MODELS: LazyLock<Vec<Arc<Model>>> = LazyLock::new(|| {
@@ -63,7 +63,7 @@ struct Way {
 
 impl Way {
     fn new(model: &Arc<Model>, threads: usize) -> Self {
-        let pages = Pages::new(model.facts(), 2 * PAGES + 1 + STRANGERS).unwrap();
+        let pages = Pages::new(model.facts(), 2 * PAGES + 1 + STRANGERS, 0).unwrap();
         let evaluator = Evaluator::new(Arc::clone(model), threads, 600).unwrap();
         let ids = steps::long_ids();
         Self {
@@ -92,9 +92,13 @@ impl Way {
                     tokens: &self.ids[held..start],
                     start: held as u32,
                     pages: &beginning,
-                    logits: false,
+                    window_pages: &[],
+                    want: Want::Nothing,
                 };
-                assert_eq!(self.evaluator.step(&mut self.pages, &[run]), [Ok(None)]);
+                assert_eq!(
+                    self.evaluator.step(&mut self.pages, &[run]),
+                    [Ok(Vec::new())]
+                );
                 held = start;
             }
             let whole = |(chunk, start): (usize, usize)| start + chunk >= text.prompt;
@@ -132,7 +136,11 @@ impl Way {
                 tokens: &self.ids[start..end],
                 start: start as u32,
                 pages: table,
-                logits: end >= text.prompt,
+                window_pages: &[],
+                want: match end >= text.prompt {
+                    true => Want::Logits,
+                    false => Want::Nothing,
+                },
             };
             // Strangers stand before and after, with other tokens, pieces of other lengths and at other
             // positions; some want logits too.
@@ -150,19 +158,21 @@ impl Way {
                     tokens,
                     start: s as u32 * 3,
                     pages: std::slice::from_ref(page),
-                    logits: s % 8 == 0,
+                    window_pages: &[],
+                    want: match s % 8 {
+                        0 => Want::Logits,
+                        _ => Want::Nothing,
+                    },
                 })
                 .collect();
             let place = runs.len().min(7);
             runs.insert(place, mine);
             let mut results = self.evaluator.step(&mut self.pages, &runs);
             assert!(results.iter().all(Result::is_ok));
-            all.extend(
-                results
-                    .swap_remove(place)
-                    .unwrap()
-                    .map(|logits| bits(&logits)),
-            );
+            let logits = results.swap_remove(place).unwrap();
+            if end >= text.prompt {
+                all.push(bits(&logits));
+            }
             start = end;
         }
         assert_eq!(all.len(), 1 + text.decoded);
@@ -222,15 +232,16 @@ fn more_threads_than_cores_do_not_change_a_bit() {
     let ids = &steps::long_ids()[..130];
     let logits = |threads: usize| {
         let mut evaluator = Evaluator::new(Arc::clone(model), threads, 130).unwrap();
-        let mut pages = Pages::new(model.facts(), 3).unwrap();
+        let mut pages = Pages::new(model.facts(), 3, 0).unwrap();
         let run = Run {
             tokens: ids,
             start: 0,
             pages: &[PageId(1), PageId(2), PageId(0)],
-            logits: true,
+            window_pages: &[],
+            want: Want::Logits,
         };
         let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
-        bits(&result.unwrap().unwrap())
+        bits(&result.unwrap())
     };
     assert!(logits(5) == logits(1));
 }
@@ -240,15 +251,16 @@ fn a_copied_page_continues_as_the_original() {
     let model = MODELS.last().unwrap();
     let ids = &steps::long_ids()[..70];
     let mut evaluator = Evaluator::new(Arc::clone(model), 2, 512).unwrap();
-    let mut pages = Pages::new(model.facts(), 3).unwrap();
+    let mut pages = Pages::new(model.facts(), 3, 0).unwrap();
     let original = [PageId(0), PageId(1)];
     let run = Run {
         tokens: &ids[..66],
         start: 0,
         pages: &original,
-        logits: false,
+        window_pages: &[],
+        want: Want::Nothing,
     };
-    assert_eq!(evaluator.step(&mut pages, &[run]), [Ok(None)]);
+    assert_eq!(evaluator.step(&mut pages, &[run]), [Ok(Vec::new())]);
     pages.copy(PageId(1), PageId(2));
 
     let mut next = |table: &[PageId]| {
@@ -256,15 +268,10 @@ fn a_copied_page_continues_as_the_original() {
             tokens: &ids[66..],
             start: 66,
             pages: table,
-            logits: true,
+            window_pages: &[],
+            want: Want::Logits,
         };
-        bits(
-            &evaluator
-                .step(&mut pages, &[run])
-                .swap_remove(0)
-                .unwrap()
-                .unwrap(),
-        )
+        bits(&evaluator.step(&mut pages, &[run]).swap_remove(0).unwrap())
     };
     assert!(next(&original) == next(&[PageId(0), PageId(2)]));
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use synthetic::{Key, Shape, Synthetic, encode};
 use troop_kernels::gguf::{Format, Gguf};
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, NonFinite, Operation, PageId, Pages, Run};
+use troop_kernels::model::{Evaluator, Model, NonFinite, Operation, PageId, Pages, Run, Want};
 use troop_kernels::yardstick::Yardstick;
 
 const TOKENS: [u32; 12] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 39];
@@ -26,7 +26,7 @@ fn logits(file: &[u8], isa: Isa) -> Result<Vec<f32>, NonFinite> {
 fn logits_by(file: &[u8], isa: Isa, threads: usize, chunk: usize) -> Result<Vec<f32>, NonFinite> {
     let gguf = Gguf::parse(file).unwrap();
     let model = Arc::new(Model::load(&gguf, file, isa).unwrap());
-    let mut pages = Pages::new(model.facts(), 1).unwrap();
+    let mut pages = Pages::new(model.facts(), 1, 0).unwrap();
     let mut evaluator = Evaluator::new(model, threads, 16).unwrap();
     let mut last = Vec::new();
     for (index, tokens) in TOKENS.chunks(chunk).enumerate() {
@@ -34,10 +34,11 @@ fn logits_by(file: &[u8], isa: Isa, threads: usize, chunk: usize) -> Result<Vec<
             tokens,
             start: (index * chunk) as u32,
             pages: &[PageId(0)],
-            logits: true,
+            window_pages: &[],
+            want: Want::Logits,
         };
         let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
-        last = result?.unwrap();
+        last = result?;
     }
     Ok(last)
 }
@@ -269,7 +270,7 @@ fn a_fault_of_one_run_leaves_the_others_alone() {
     let file = model.file();
     let gguf = Gguf::parse(&file).unwrap();
     let model = Arc::new(Model::load(&gguf, &file, Isa::detect()).unwrap());
-    let mut pages = Pages::new(model.facts(), 3).unwrap();
+    let mut pages = Pages::new(model.facts(), 3, 0).unwrap();
     let mut evaluator = Evaluator::new(model, 2, 64).unwrap();
     let ill: Vec<u32> = [&TOKENS[..5], &[7]].concat();
     let mut step = |texts: [&[u32]; 3]| {
@@ -280,7 +281,8 @@ fn a_fault_of_one_run_leaves_the_others_alone() {
                 tokens: texts[*place as usize],
                 start: 0,
                 pages: page,
-                logits: true,
+                window_pages: &[],
+                want: Want::Logits,
             })
             .collect();
         evaluator.step(&mut pages, &runs)

@@ -4,12 +4,12 @@ use super::checks::invalid;
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
 use super::pages::{PAGE_TOKENS, pages_of};
-use super::{BUDGET_MAX, Plan};
+use super::{BUDGET_MAX, Plan, Run};
 use crate::generate::{Failure, Prompt};
 use std::sync::Arc;
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{self, Evaluator, Model, PageId, Pages};
+use troop_kernels::model::{self, Evaluator, Model, PageId, Pages, Want};
 use troop_kernels::template::{self, Conversation, Template, TemplateError};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
 
@@ -72,7 +72,7 @@ pub fn load(
             facts.page_bytes, means.kv_bytes
         ));
     }
-    let memory = Pages::new(&facts, pages as usize).map_err(|error| error.to_string())?;
+    let memory = Pages::new(&facts, pages as usize, 0).map_err(|error| error.to_string())?;
     // A step is the budget, or a token for each sequence and as many again for prefills.
     let step_max = BUDGET_MAX.max(2 * means.sequences_max) as usize;
     let evaluator = Evaluator::new(Arc::new(model), means.threads, step_max);
@@ -117,17 +117,22 @@ impl Forward for NativeForward {
                 tokens: &run.tokens,
                 start: run.start,
                 pages,
-                logits: run.draws,
+                window_pages: &[],
+                want: match run.draws {
+                    true => Want::Logits,
+                    false => Want::Nothing,
+                },
             })
             .collect();
         let results = self.evaluator.step(&mut self.pages, &runs);
-        let name = |result: Result<_, model::NonFinite>| {
-            result.map_err(|error| Failure::NonFinite {
+        let name = |(result, run): (Result<_, model::NonFinite>, &Run)| match result {
+            Ok(logits) => Ok(run.draws.then_some(logits)),
+            Err(error) => Err(Failure::NonFinite {
                 layer: error.layer as u32,
                 operation: error.operation.to_string(),
-            })
+            }),
         };
-        results.into_iter().map(name).collect()
+        results.into_iter().zip(&plan.runs).map(name).collect()
     }
 }
 

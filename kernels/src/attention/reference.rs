@@ -16,7 +16,7 @@ pub(super) fn attend_all(
 ) -> bool {
     let mut finite = true;
     for (query, out) in queries.iter().zip(out) {
-        finite &= attend(cache, scale, *query, &mut scratch[..query.keys], out);
+        finite &= attend(cache, scale, *query, &mut scratch[..query.end], out);
     }
     finite
 }
@@ -32,7 +32,7 @@ pub fn attend(
     let width = cache.head_width;
     let mut finite = true;
     let mut key = vec![0.0; width];
-    for (position, score) in scores.iter_mut().enumerate() {
+    for (position, score) in scores.iter_mut().enumerate().skip(query.first) {
         let page = cache.pages[position / PAGE_TOKENS];
         let slot = position % PAGE_TOKENS;
         for (dimension, key) in key.iter_mut().enumerate() {
@@ -42,14 +42,17 @@ pub fn attend(
         *score = dot(query.q, &key) * scale;
         finite &= score.is_finite();
     }
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let seen = &scores[query.first..];
+    let largest = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut weight_all = 0.0;
     out.fill(0.0);
-    for (chunk, scores) in scores.chunks(PAGE_TOKENS).enumerate() {
+    let chunks = scores.chunks(PAGE_TOKENS).enumerate();
+    for (chunk, scores) in chunks.skip(query.first / PAGE_TOKENS) {
         let values = &cache.pages[chunk][PAGE_TOKENS * width..];
         let mut weight_chunk = 0.0;
         let mut chunk_out = vec![0.0f32; width];
-        for (slot, score) in scores.iter().enumerate() {
+        let unseen = query.first.saturating_sub(chunk * PAGE_TOKENS);
+        for (slot, score) in scores.iter().enumerate().skip(unseen) {
             let p = exp(score - largest);
             weight_chunk += p;
             for (dimension, out) in chunk_out.iter_mut().enumerate() {

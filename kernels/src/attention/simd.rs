@@ -8,6 +8,8 @@
 //! values   64 dimensions in 4 registers per query; keys in order
 //! ```
 
+use std::ops::Range;
+
 use super::{Cache, KEYS, PAGE_TOKENS, Query, ROWS_MAX};
 use crate::dot::BLOCK;
 use crate::lanes::{self, LANES, Lanes, entries};
@@ -63,9 +65,12 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
     scratch: &mut [f32],
     out: &mut [&mut [f32]],
 ) -> bool {
-    let keys_max = queries.iter().map(|query| query.keys).max().unwrap_or(0);
-    let chunks = keys_max.div_ceil(PAGE_TOKENS);
-    let stride = chunks * PAGE_TOKENS;
+    // What no query of these sees is not looked at.
+    let first_key = queries.iter().map(|query| query.first).min().unwrap_or(0);
+    let end_key = queries.iter().map(|query| query.end).max().unwrap_or(0);
+    let first_chunk = first_key / PAGE_TOKENS;
+    let chunks = first_chunk..end_key.div_ceil(PAGE_TOKENS);
+    let stride = chunks.end * PAGE_TOKENS;
     let mut q = [std::ptr::null(); R];
     for (q, query) in q.iter_mut().zip(queries) {
         *q = query.q.as_ptr();
@@ -75,7 +80,7 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
     let mut totals = [0.0f32; R];
     // SAFETY: scores has R rows of `stride`; pages cover all chunks and are as long as asserted.
     unsafe {
-        for chunk in 0..chunks {
+        for chunk in chunks.clone() {
             let page = cache.pages[chunk].as_ptr();
             for group in 0..PAGE_TOKENS / KEYS {
                 let keys = page.add(group * KEYS * cache.head_width);
@@ -87,29 +92,31 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
             }
         }
         for (row, query) in queries.iter().enumerate() {
-            finite &= weigh::<L>(scores.add(row * stride), query.keys, stride);
+            finite &= weigh::<L>(scores.add(row * stride), query.first..query.end, stride);
         }
         for first in (0..cache.head_width).step_by(REGISTERS * LANES) {
             let registers = ((cache.head_width - first) / LANES).min(REGISTERS);
-            for chunk in 0..chunks {
+            for chunk in chunks.clone() {
                 let values = cache.pages[chunk]
                     .as_ptr()
                     .add(PAGE_TOKENS * cache.head_width + first);
                 let weights = scores.add(chunk * PAGE_TOKENS);
-                let keys = (keys_max - chunk * PAGE_TOKENS).min(PAGE_TOKENS);
+                let keys = first_key.saturating_sub(chunk * PAGE_TOKENS)
+                    ..(end_key - chunk * PAGE_TOKENS).min(PAGE_TOKENS);
                 let width = cache.head_width;
+                let is_first = chunk == first_chunk;
                 let chunk_totals = match registers {
                     1 => values_of::<L, R, 1>(
-                        values, width, weights, stride, keys, out, first, chunk,
+                        values, width, weights, stride, keys, out, first, is_first,
                     ),
                     2 => values_of::<L, R, 2>(
-                        values, width, weights, stride, keys, out, first, chunk,
+                        values, width, weights, stride, keys, out, first, is_first,
                     ),
                     3 => values_of::<L, R, 3>(
-                        values, width, weights, stride, keys, out, first, chunk,
+                        values, width, weights, stride, keys, out, first, is_first,
                     ),
                     _ => values_of::<L, R, 4>(
-                        values, width, weights, stride, keys, out, first, chunk,
+                        values, width, weights, stride, keys, out, first, is_first,
                     ),
                 };
                 if first == 0 {
@@ -201,33 +208,34 @@ unsafe fn join<L: Lanes, const R: usize>(mut a: [L; R], b: [L; R]) -> [L; R] {
     a
 }
 
-/// Turns the scores of one query into weights; beyond its keys, zeros. False if one is not finite.
+/// Turns the scores of one query into weights; of keys it does not see, zeros. False if one is not finite.
 ///
 /// # Safety
 /// `scores` points to `stride` values, a whole number of chunks, of which `keys` are the query's.
 #[inline(always)]
-unsafe fn weigh<L: Lanes>(scores: *mut f32, keys: usize, stride: usize) -> bool {
+unsafe fn weigh<L: Lanes>(scores: *mut f32, keys: Range<usize>, stride: usize) -> bool {
     // SAFETY: all accesses are below `stride`.
     unsafe {
-        let end = keys.next_multiple_of(LANES);
-        for at in keys..end {
+        let start = keys.start / LANES * LANES;
+        let end = keys.end.next_multiple_of(LANES);
+        for at in (start..keys.start).chain(keys.end..end) {
             // A copy of a score that takes part changes neither the maximum nor the check.
-            *scores.add(at) = *scores;
+            *scores.add(at) = *scores.add(keys.start);
         }
         let mut largest = L::splat(f32::NEG_INFINITY);
         let mut magnitude = L::splat(0.0);
-        for at in (0..end).step_by(LANES) {
+        for at in (start..end).step_by(LANES) {
             let score = L::load(scores.add(at));
             largest = largest.max(score);
             magnitude = magnitude.max_magnitude(score);
         }
         let finite = magnitude.magnitude_bits() < f32::INFINITY.to_bits();
         let largest = L::splat(largest.largest());
-        for at in (0..end).step_by(LANES) {
+        for at in (start..end).step_by(LANES) {
             let at = scores.add(at);
             lanes::exp(L::load(at).sub(largest)).store(at);
         }
-        for at in keys..stride {
+        for at in (0..keys.start).chain(keys.end..stride) {
             *scores.add(at) = 0.0;
         }
         finite
@@ -249,16 +257,16 @@ unsafe fn values_of<L: Lanes, const R: usize, const V: usize>(
     width: usize,
     weights: *const f32,
     stride: usize,
-    keys: usize,
+    keys: Range<usize>,
     out: &mut [&mut [f32]],
     first: usize,
-    chunk: usize,
+    is_first: bool,
 ) -> [f32; R] {
     // SAFETY: promised by the caller.
     unsafe {
         let mut sums = [[L::splat(0.0); V]; R];
         let mut totals = [0.0f32; R];
-        for key in 0..keys {
+        for key in keys {
             let mut value = [L::splat(0.0); V];
             for (v, value) in value.iter_mut().enumerate() {
                 *value = L::load_half(values.add(key * width + v * LANES));
@@ -276,7 +284,7 @@ unsafe fn values_of<L: Lanes, const R: usize, const V: usize>(
             for (v, sum) in sums.into_iter().enumerate() {
                 let out = out.as_mut_ptr().add(first + v * LANES);
                 // The first chunk is added to zero, which is what the results begin with.
-                let before = if chunk == 0 {
+                let before = if is_first {
                     L::splat(0.0)
                 } else {
                     L::load(out)

@@ -67,9 +67,14 @@ pub enum PackError {
 
 /// Matrices that will share one piece of memory.
 pub(crate) struct Plan<'a> {
+    space: Space,
+    matrices: Vec<(Rows, Vec<Source<'a>>, Vec<Section>)>,
+}
+
+/// Where matrices go in a piece of memory, which is also how large it has to be.
+pub(crate) struct Space {
     isa: Isa,
     bytes: usize,
-    matrices: Vec<(Rows, Vec<Source<'a>>, Vec<Section>)>,
 }
 
 /// One strip to pack: where its rows come from.
@@ -88,45 +93,37 @@ struct Row<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Plan<'a> {
+impl Space {
     pub(crate) fn new(isa: Isa) -> Self {
-        assert!(isa.is_available(), "this machine has no {}", isa.name());
-        Self {
-            isa,
-            bytes: 0,
-            matrices: Vec::new(),
-        }
+        Self { isa, bytes: 0 }
     }
 
-    /// Adds a matrix and returns its index among those that `pack` will return.
-    pub(crate) fn add(&mut self, rows: Rows, sources: &[Source<'a>]) -> usize {
-        let columns = sources[0].columns;
-        for source in sources {
-            let row_bytes = source
-                .format
-                .row_bytes(columns)
-                .expect("a row is whole blocks");
-            assert_eq!(source.columns, columns, "sources share their input");
-            assert_eq!(source.bytes.len(), source.rows * row_bytes);
-        }
-        let mut sections: Vec<Section> = Vec::new();
-        let counts: Vec<(Format, usize)> = match rows {
-            Rows::Joined => sources
-                .iter()
-                .map(|s| (s.format, s.rows.div_ceil(STRIP)))
-                .collect(),
-            Rows::Gated => {
-                let [gate, up] = sources else {
-                    panic!("a gated matrix has two sources")
-                };
-                assert!(gate.format == up.format && gate.rows == up.rows);
-                vec![(gate.format, gate.rows.div_ceil(TILE))]
+    /// Bytes of all matrices so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes the place for a matrix whose sources have these formats and counts of rows.
+    pub(crate) fn add(
+        &mut self,
+        rows: Rows,
+        columns: usize,
+        sources: &[(Format, usize)],
+    ) -> Vec<Section> {
+        let joined = |(format, rows): &(Format, usize)| (*format, rows.div_ceil(STRIP));
+        let counts: Vec<(Format, usize)> = match (rows, sources) {
+            (Rows::Joined, _) => sources.iter().map(joined).collect(),
+            (Rows::Gated, [gate, up]) => {
+                assert_eq!(gate, up, "gates and ups are alike");
+                vec![(gate.0, gate.1.div_ceil(TILE))]
             }
+            (Rows::Gated, _) => panic!("a gated matrix has two sources"),
         };
+        let mut sections: Vec<Section> = Vec::new();
         for (format, strips) in counts {
             let strip_bytes = match interleaved(self.isa, format) {
                 Some(form) => columns / format.block_elements() * Layout::of(form).bytes,
-                None => format.row_bytes(columns).expect("checked above") * STRIP,
+                None => format.row_bytes(columns).expect("a row is whole blocks") * STRIP,
             };
             let first = sections.last().map_or(0, |section| section.strips.end);
             let same = sections
@@ -146,13 +143,37 @@ impl<'a> Plan<'a> {
             // Strips of every quantized format are whole cache lines; float rows may need padding.
             self.bytes += (strips * strip_bytes).next_multiple_of(64);
         }
+        sections
+    }
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(isa: Isa) -> Self {
+        assert!(isa.is_available(), "this machine has no {}", isa.name());
+        Self {
+            space: Space::new(isa),
+            matrices: Vec::new(),
+        }
+    }
+
+    /// Adds a matrix and returns its index among those that `pack` will return.
+    pub(crate) fn add(&mut self, rows: Rows, sources: &[Source<'a>]) -> usize {
+        let columns = sources[0].columns;
+        for source in sources {
+            let row_bytes = source.format.row_bytes(columns);
+            let row_bytes = row_bytes.expect("a row is whole blocks");
+            assert_eq!(source.columns, columns, "sources share their input");
+            assert_eq!(source.bytes.len(), source.rows * row_bytes);
+        }
+        let shapes: Vec<_> = sources.iter().map(|one| (one.format, one.rows)).collect();
+        let sections = self.space.add(rows, columns, &shapes);
         self.matrices.push((rows, sources.to_vec(), sections));
         self.matrices.len() - 1
     }
 
     /// Packs all matrices, on so many threads. Every weight is looked at on the way.
     pub(crate) fn pack(self, threads: usize) -> Result<Vec<Matrix>, PackError> {
-        let mut region = Region::new(self.bytes, "weights")?;
+        let mut region = Region::new(self.space.bytes, "weights")?;
         let mut jobs = Vec::new();
         let mut rest = region.bytes_mut();
         for (rows, sources, sections) in &self.matrices {
@@ -168,7 +189,7 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        let isa = self.isa;
+        let isa = self.space.isa;
         let share = jobs.len().div_ceil(threads.max(1)).max(1);
         // The first fault in the order of the jobs, however many threads there are.
         std::thread::scope(|scope| {

@@ -4,7 +4,7 @@
 //! x = embedding
 //! per layer   norm, quantize | q k v | rope, store k v | attention | quantize | x += output
 //!             norm, quantize | gate, up | quantize | x += down
-//! at the end  norm, quantize | logits, of the last token of the runs that want them
+//! at the end  norm, quantize | logits, of the tokens whose logits are wanted
 //! ```
 //!
 //! A bar is a barrier. Between two barriers each thread writes rows or strips that no other thread
@@ -15,12 +15,13 @@
 //! and quantizes the rows for itself, and stores the keys that it attends to, so five of the barriers
 //! above remain. The results are the same; only who computes them differs.
 
+mod attend;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::evaluator::{Operation, Run, Sizes};
-use super::{Layer, Model};
-use crate::attention::{self, Cache, PAGE_TOKENS, Query};
+use super::evaluator::Sizes;
+use super::{Layer, Model, Operation, Run};
 use crate::block::BLOCK;
 use crate::embed::embed;
 use crate::matmul::{self, Finish, Input, Matrix, Output};
@@ -38,6 +39,13 @@ pub(super) struct Row {
     pub(super) token: u32,
 }
 
+/// Where a run's pages for one kind of layers begin in their pool.
+pub(super) struct Table {
+    /// The index of the first of them, counted from the page of position 0.
+    pub(super) first: usize,
+    pub(super) pages: Vec<usize>,
+}
+
 /// Everything a step works on.
 pub(super) struct Pass<'a> {
     pub(super) model: &'a Model,
@@ -45,13 +53,16 @@ pub(super) struct Pass<'a> {
     pub(super) runs: &'a [Run<'a>],
     pub(super) rows: &'a [Row],
     /// The rows whose logits are wanted.
-    pub(super) wanted: &'a [usize],
+    pub(super) logit_rows: &'a [usize],
+    /// The rows whose last norm is wanted.
+    pub(super) hidden_rows: &'a [usize],
     pub(super) rope: &'a rope::Table,
-    /// Where each page of each run begins in the pool, run after run.
-    pub(super) tables: &'a [usize],
+    /// Per run: its pages of layers that see everything, and of layers with a window.
+    pub(super) tables: &'a [[Table; 2]],
     /// Length of a page's part for one layer and kv head.
     pub(super) part_len: usize,
-    pub(super) pages: Shared<'a, u16>,
+    /// The pool of layers that see everything, and that of layers with a window.
+    pub(super) pages: [Shared<'a, u16>; 2],
     pub(super) x: Shared<'a, f32>,
     pub(super) normed: Shared<'a, f32>,
     pub(super) qkv: Shared<'a, f32>,
@@ -63,6 +74,7 @@ pub(super) struct Pass<'a> {
     pub(super) sum: Shared<'a, i32>,
     pub(super) mass: Shared<'a, f32>,
     pub(super) logits: Shared<'a, f32>,
+    pub(super) states: Shared<'a, f32>,
     /// Whether every thread norms and quantizes all rows for itself.
     pub(super) alone: bool,
     /// Per run, the first fault seen: layer * 256 + operation.
@@ -77,34 +89,54 @@ impl Pass<'_> {
         for (index, layer) in layers.iter().enumerate() {
             self.layer(place, index, layer);
         }
+        self.hidden_states(place);
+        self.logits(place);
+    }
+
+    /// The last norm of the rows that are wanted as they are.
+    fn hidden_states(&self, place: &Place<'_>) {
+        let (model, layers) = (self.model, self.model.layers.len());
+        let width = model.facts.width;
+        for wanted in place.part(self.hidden_rows.len()) {
+            let row = self.hidden_rows[wanted];
+            let run = self.rows[row].run;
+            // SAFETY: the residual is not written in this phase, and each result belongs to one thread.
+            let (x, out) = unsafe {
+                let at = row * self.sizes.x;
+                let out = wanted * width..(wanted + 1) * width;
+                (self.x.slice(at..at + width), self.states.slice_mut(out))
+            };
+            if !norm::rms(model.isa, x, &model.output_norm, model.epsilon, out) {
+                self.fault(run, layers, Operation::OutputNorm);
+            }
+            if !out.iter().all(|value| value.is_finite()) {
+                self.fault(run, layers, Operation::OutputInput);
+            }
+        }
+    }
+
+    fn logits(&self, place: &Place<'_>) {
         let (norm, head) = (&self.model.output_norm, self.model.head());
+        let layers = self.model.layers.len();
         let faults = (Operation::OutputNorm, Operation::OutputInput);
-        self.norm(
-            place,
-            layers.len(),
-            self.wanted.iter().copied(),
-            norm,
-            head,
-            faults,
-        );
+        let wanted = self.logit_rows.iter().copied();
+        self.norm(place, layers, wanted, norm, head, faults);
+        let count = self.logit_rows.len();
         self.multiply(
             place,
             head,
-            self.wanted.len(),
+            count,
             &self.normed,
             &self.logits,
             Finish::Store,
         );
-        for wanted in place.part(self.wanted.len()) {
+        for wanted in place.part(count) {
             let stride = head.output_columns();
             // SAFETY: written before the barrier; nobody writes logits any more.
             let logits = unsafe { self.logits.slice(wanted * stride..(wanted + 1) * stride) };
             if !logits.iter().all(|logit| logit.is_finite()) {
-                self.fault(
-                    self.rows[self.wanted[wanted]].run,
-                    layers.len(),
-                    Operation::Logits,
-                );
+                let run = self.rows[self.logit_rows[wanted]].run;
+                self.fault(run, layers, Operation::Logits);
             }
         }
     }
@@ -131,11 +163,11 @@ impl Pass<'_> {
         if !self.alone {
             for row in place.part(tokens) {
                 let kv_heads = self.model.facts.kv_heads;
-                (0..kv_heads).for_each(|kv_head| self.store(index, row, kv_head));
+                (0..kv_heads).for_each(|kv_head| self.store(index, layer, row, kv_head));
             }
             place.barrier();
         }
-        self.attend(place, index);
+        self.attend(place, index, layer);
         place.barrier();
         let output = &layer.attention_output;
         self.quantize(
@@ -324,115 +356,6 @@ impl Pass<'_> {
         place.barrier();
     }
 
-    /// Turns the queries and the key of one row and kv head, and stores key and value in their page.
-    fn store(&self, layer: usize, index: usize, kv_head: usize) {
-        let facts = &self.model.facts;
-        let width = facts.head_width;
-        let group = width * facts.heads / facts.kv_heads;
-        let row = self.rows[index];
-        let turns = self.rope.at(row.position);
-        let at = index * self.sizes.qkv;
-        let queries = at + kv_head * group;
-        let key = at + self.sizes.keys_at + kv_head * width;
-        let value = at + self.sizes.values_at + kv_head * width;
-        let page = self.table(row.run)[row.position / PAGE_TOKENS];
-        let part = self.part(page, layer, kv_head);
-        // SAFETY: these parts of the row, and the slot of the page, belong to one thread until the
-        // next barrier; of a page that is written, nothing is read before it is stored.
-        let finite = unsafe {
-            let isa = self.model.isa;
-            rope::turn(isa, self.qkv.slice_mut(queries..queries + group), turns);
-            rope::turn(isa, self.qkv.slice_mut(key..key + width), turns);
-            let key = self.qkv.slice(key..key + width);
-            let value = self.qkv.slice(value..value + width);
-            attention::store(
-                &self.pages,
-                part,
-                width,
-                row.position % PAGE_TOKENS,
-                key,
-                value,
-            )
-        };
-        if !finite {
-            self.fault(row.run, layer, Operation::KeysAndValues);
-        }
-    }
-
-    /// Attention of this thread's share of (rows, kv head).
-    fn attend(&self, place: &Place<'_>, layer: usize) {
-        let facts = &self.model.facts;
-        let group = facts.heads / facts.kv_heads;
-        let width = facts.head_width;
-        let scratch = place.index * self.sizes.scores..(place.index + 1) * self.sizes.scores;
-        // SAFETY: the scratch of a thread is its own.
-        let scratch = unsafe { self.scores.slice_mut(scratch) };
-        let scale = (1.0 / (width as f64).sqrt()) as f32;
-        let mut first = 0;
-        let mut item = 0;
-        for (run_index, run) in self.runs.iter().enumerate() {
-            let table = self.table(run_index);
-            for start in (0..run.tokens.len()).step_by(ATTENTION_TOKENS) {
-                let rows = first + start..first + (start + ATTENTION_TOKENS).min(run.tokens.len());
-                for kv_head in 0..facts.kv_heads {
-                    // Later rows see more keys, so neighbours go to different threads.
-                    item += 1;
-                    if item % place.count != place.index {
-                        continue;
-                    }
-                    if self.alone {
-                        rows.clone().for_each(|row| self.store(layer, row, kv_head));
-                    }
-                    let keys = self.rows[rows.end - 1].position + 1;
-                    // SAFETY: pages and queries are not written in this phase.
-                    let pages: Vec<&[u16]> = table[..keys.div_ceil(PAGE_TOKENS)]
-                        .iter()
-                        .map(|page| unsafe { self.pages.slice(self.part(*page, layer, kv_head)) })
-                        .collect();
-                    let cache = Cache {
-                        head_width: width,
-                        pages: &pages,
-                    };
-                    let mut queries = Vec::with_capacity(rows.len() * group);
-                    let mut out = Vec::with_capacity(rows.len() * group);
-                    for row in rows.clone() {
-                        for head in kv_head * group..(kv_head + 1) * group {
-                            let at = row * self.sizes.qkv + head * width;
-                            let to = row * self.sizes.mixed + head * width;
-                            // SAFETY: queries are not written in this phase, and each result
-                            // belongs to one item, which belongs to one thread.
-                            unsafe {
-                                let q = self.qkv.slice(at..at + width);
-                                queries.push(Query {
-                                    q,
-                                    keys: self.rows[row].position + 1,
-                                });
-                                out.push(self.mixed.slice_mut(to..to + width));
-                            }
-                        }
-                    }
-                    let isa = self.model.isa;
-                    if !attention::attend(isa, cache, scale, &queries, scratch, &mut out) {
-                        self.fault(run_index, layer, Operation::Scores);
-                    }
-                }
-            }
-            first += run.tokens.len();
-        }
-    }
-
-    /// Where the pages of a run begin.
-    fn table(&self, run: usize) -> &[usize] {
-        let first: usize = self.runs[..run].iter().map(|run| run.pages.len()).sum();
-        &self.tables[first..first + self.runs[run].pages.len()]
-    }
-
-    /// The part of a page for one layer and kv head.
-    fn part(&self, page: usize, layer: usize, kv_head: usize) -> Range<usize> {
-        let at = page + (layer * self.model.facts.kv_heads + kv_head) * self.part_len;
-        at..at + self.part_len
-    }
-
     /// Remembers the first fault of a run: first by layer, then in the order of operations, so that
     /// threads cannot change which one is named.
     fn fault(&self, run: usize, layer: usize, operation: Operation) {
@@ -443,6 +366,3 @@ impl Pass<'_> {
 
 /// The most tokens of a step in which every thread norms and quantizes all rows for itself.
 pub(super) const ALONE_MAX: usize = 2;
-
-/// Rows that share the reading of keys and values in one item of attention.
-const ATTENTION_TOKENS: usize = 8;

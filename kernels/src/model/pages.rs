@@ -1,10 +1,12 @@
-//! The pool of keys and values, in pages of 64 tokens.
+//! The pools of keys and values, in pages of 64 tokens.
 //!
-//! A page holds all layers of its 64 positions, so a sequence is a list of pages and nothing else. Who
-//! holds which page, and how often, is the engine's business; this file only keeps the bytes.
+//! A page holds 64 positions of every layer that sees the whole sequence, so such a sequence is a list of
+//! pages and nothing else. Layers with a window have a pool of their own, with pages that hold 64 positions of
+//! those layers: what has left the window can be given back while the rest stays. Who holds which page, and
+//! how often, is the engine's business; this file only keeps the bytes.
 //!
 //! ```text
-//! page:  [layer][kv head] { keys [64 / 16][head width][16] | values [64][head width] }   all f16
+//! page:  [layer of its kind][kv head] { keys [64 / 16][head width][16] | values [64][head width] }   all f16
 //! ```
 
 use super::Facts;
@@ -15,61 +17,94 @@ use crate::memory::{OutOfMemory, Region};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PageId(pub u32);
 
-/// The pool. Pages that were never written take no memory on systems that support that.
+/// Both pools. Pages that were never written take no memory on systems that support that.
 #[derive(Debug)]
 pub struct Pages {
+    all: Pool,
+    window: Pool,
+    part_len: usize,
+}
+
+/// The pages of one kind of layers.
+#[derive(Debug)]
+struct Pool {
     memory: Region,
     count: usize,
-    /// u16 values per page, and per layer and kv head within it.
+    /// u16 values per page.
     page_len: usize,
-    part_len: usize,
-    kv_heads: usize,
 }
 
 impl Pages {
-    /// A pool of so many pages for models with these facts.
-    pub fn new(facts: &Facts, count: usize) -> Result<Self, OutOfMemory> {
-        let page_bytes = facts.page_bytes as usize;
-        let bytes = page_bytes.saturating_mul(count);
+    /// Pools for models with these facts: so many pages for layers that see everything, and so many for
+    /// layers with a window.
+    pub fn new(facts: &Facts, pages: usize, window_pages: usize) -> Result<Self, OutOfMemory> {
         Ok(Self {
-            memory: Region::new(bytes, "pages of keys and values")?,
-            count,
-            page_len: page_bytes / 2,
+            all: Pool::new(facts.page_bytes, pages)?,
+            window: Pool::new(facts.window_page_bytes, window_pages)?,
             part_len: 2 * PAGE_TOKENS * facts.head_width,
-            kv_heads: facts.kv_heads,
         })
     }
 
-    /// Count of pages.
+    /// Count of pages for layers that see everything.
     pub fn count(&self) -> usize {
-        self.count
+        self.all.count
     }
 
-    /// Makes page `to` a copy of page `from`.
+    /// Count of pages for layers with a window.
+    pub fn window_count(&self) -> usize {
+        self.window.count
+    }
+
+    /// Makes page `to` a copy of page `from`, of layers that see everything.
     pub fn copy(&mut self, from: PageId, to: PageId) {
-        let (from, to) = (from.0 as usize, to.0 as usize);
-        assert!(from < self.count && to < self.count);
-        let length = self.page_len;
-        let all = self.memory.as_u16_mut();
-        all.copy_within(from * length..(from + 1) * length, to * length);
+        self.all.copy(from, to);
     }
 
-    /// Where a page's part for one layer and kv head begins in the pool.
-    pub(crate) fn part_at(&self, page: PageId, layer: usize, kv_head: usize) -> usize {
-        assert!(
-            (page.0 as usize) < self.count,
-            "page {} of {}",
-            page.0,
-            self.count
-        );
-        page.0 as usize * self.page_len + (layer * self.kv_heads + kv_head) * self.part_len
+    /// Makes page `to` a copy of page `from`, of layers with a window.
+    pub fn copy_window(&mut self, from: PageId, to: PageId) {
+        self.window.copy(from, to);
     }
 
+    /// Where a page of layers that see everything begins in its pool.
+    pub(crate) fn at(&self, page: PageId) -> usize {
+        self.all.at(page)
+    }
+
+    /// Where a page of layers with a window begins in its pool.
+    pub(crate) fn window_at(&self, page: PageId) -> usize {
+        self.window.at(page)
+    }
+
+    /// Length of a page's part for one layer and kv head.
     pub(crate) fn part_len(&self) -> usize {
         self.part_len
     }
 
-    pub(crate) fn values_mut(&mut self) -> &mut [u16] {
-        self.memory.as_u16_mut()
+    /// Both pools, that of everything first.
+    pub(crate) fn values_mut(&mut self) -> [&mut [u16]; 2] {
+        [&mut self.all, &mut self.window].map(|pool| pool.memory.as_u16_mut())
+    }
+}
+
+impl Pool {
+    fn new(page_bytes: u64, count: usize) -> Result<Self, OutOfMemory> {
+        let bytes = (page_bytes as usize).saturating_mul(count);
+        Ok(Self {
+            memory: Region::new(bytes, "pages of keys and values")?,
+            count,
+            page_len: page_bytes as usize / 2,
+        })
+    }
+
+    fn copy(&mut self, from: PageId, to: PageId) {
+        let (from, to) = (self.at(from), self.at(to));
+        let all = self.memory.as_u16_mut();
+        all.copy_within(from..from + self.page_len, to);
+    }
+
+    fn at(&self, page: PageId) -> usize {
+        let index = page.0 as usize;
+        assert!(index < self.count, "page {index} of {}", self.count);
+        index * self.page_len
     }
 }

@@ -1,141 +1,60 @@
-//! The tensors of a model file, found and checked, with their numbers.
+//! The tensors of a model file, found in its header and checked. Their numbers are not read here.
 //!
 //! The linter has proved that the file is well formed; this proves that it is a model this engine can
 //! compute exactly: every tensor that the architecture needs is there with the right shape and a format
 //! that operations exist for, and no tensor or key is there that would change the result and be ignored.
 
-use thiserror::Error;
+mod stored;
 
-use super::Facts;
 use super::llama as names;
+use super::load_error::unsupported;
+use super::{Facts, LoadError};
 use crate::attention::PAGE_TOKENS;
 use crate::block;
-use crate::gguf::{Format, Gguf, GgufError, TensorInfo};
-use crate::matmul::{PackError, Source};
-use crate::memory::OutOfMemory;
+use crate::gguf::{Format, Gguf, TensorInfo};
+use crate::matmul::Rows;
 
-/// Why a file cannot be loaded. Nothing has been kept.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum LoadError {
-    /// The file's header lacks something or has it wrong.
-    #[error(transparent)]
-    Header(#[from] GgufError),
-    /// A tensor is not there.
-    #[error("{tensor}: is missing")]
-    Missing {
-        /// The tensor's name.
-        tensor: String,
-    },
-    /// A tensor has another shape than the header's numbers say.
-    #[error("{tensor}: has shape {found:?}, must be {expected:?}")]
-    Shape {
-        /// The tensor's name.
-        tensor: String,
-        /// Its shape in the file.
-        found: Vec<u64>,
-        /// The shape it must have.
-        expected: Vec<u64>,
-    },
-    /// Something this engine cannot compute.
-    #[error("{field}: {value} is not supported, only {supported}")]
-    Unsupported {
-        /// The key or tensor.
-        field: String,
-        /// What it is.
-        value: String,
-        /// What it may be.
-        supported: String,
-    },
-    /// A weight, or a scale or an offset of weights, is infinite or NaN, or a divisor is not above zero.
-    #[error("{tensor}: has {value} at {at}, must be {expected}")]
-    Number {
-        /// The tensor's name.
-        tensor: String,
-        /// Where in the tensor.
-        at: String,
-        /// What is there.
-        value: String,
-        /// What may be there.
-        expected: &'static str,
-    },
-    /// The machine has not enough memory.
-    #[error(transparent)]
-    OutOfMemory(#[from] OutOfMemory),
-}
-
-impl LoadError {
-    /// The key or the tensor at fault, as the message names it.
-    pub fn field(&self) -> &str {
-        match self {
-            Self::Header(error) => error.field(),
-            Self::Missing { tensor } | Self::Shape { tensor, .. } | Self::Number { tensor, .. } => {
-                tensor
-            }
-            Self::Unsupported { field, .. } => field,
-            Self::OutOfMemory(error) => error.what,
-        }
-    }
-}
-
-impl From<PackError> for LoadError {
-    fn from(error: PackError) -> Self {
-        match error {
-            PackError::OutOfMemory(error) => Self::OutOfMemory(error),
-            PackError::NotFinite {
-                source_name,
-                row,
-                column,
-            } => Self::Number {
-                tensor: source_name,
-                at: format!("row {row}, column {column}"),
-                value: "infinity or NaN".to_owned(),
-                expected: "a finite number",
-            },
-        }
-    }
-}
+pub(crate) use stored::Stored;
 
 /// A model as it lies in its file.
 pub(crate) struct Tensors<'a> {
     pub(crate) facts: Facts,
     pub(crate) epsilon: f32,
     pub(crate) rope_base: f32,
-    pub(crate) rope_factors: Option<Vec<f32>>,
-    pub(crate) embedding: Source<'a>,
+    pub(crate) rope_factors: Option<Stored<'a>>,
+    pub(crate) embedding: Stored<'a>,
     pub(crate) layers: Vec<LayerTensors<'a>>,
-    pub(crate) output_norm: Vec<f32>,
+    pub(crate) output_norm: Stored<'a>,
     /// None where the embedding serves as the output too.
-    pub(crate) output: Option<Source<'a>>,
+    pub(crate) output: Option<Stored<'a>>,
 }
 
 /// One layer as it lies in its file.
 pub(crate) struct LayerTensors<'a> {
-    pub(crate) attention_norm: Vec<f32>,
-    pub(crate) query: Source<'a>,
-    pub(crate) key: Source<'a>,
-    pub(crate) value: Source<'a>,
-    pub(crate) attention_output: Source<'a>,
-    pub(crate) feed_norm: Vec<f32>,
-    pub(crate) gate: Source<'a>,
-    pub(crate) up: Source<'a>,
-    pub(crate) down: Source<'a>,
+    pub(crate) attention_norm: Stored<'a>,
+    pub(crate) query: Stored<'a>,
+    pub(crate) key: Stored<'a>,
+    pub(crate) value: Stored<'a>,
+    pub(crate) attention_output: Stored<'a>,
+    pub(crate) feed_norm: Stored<'a>,
+    pub(crate) gate: Stored<'a>,
+    pub(crate) up: Stored<'a>,
+    pub(crate) down: Stored<'a>,
 }
 
 struct Loader<'a> {
     gguf: &'a Gguf<'a>,
-    file: &'a [u8],
     used: Vec<&'a str>,
 }
 
 impl<'a> Tensors<'a> {
-    pub(crate) fn find(gguf: &'a Gguf<'a>, file: &'a [u8]) -> Result<Self, LoadError> {
+    pub(crate) fn find(gguf: &'a Gguf<'a>) -> Result<Self, LoadError> {
         let architecture = gguf.architecture()?;
         if architecture != "llama" {
             return Err(unsupported("general.architecture", architecture, "llama"));
         }
         let mut loader = Loader {
             gguf,
-            file,
             used: Vec::new(),
         };
         let facts = loader.facts(architecture)?;
@@ -151,7 +70,7 @@ impl<'a> Tensors<'a> {
         let layers = layers?;
         let output_norm = loader.floats(names::OUTPUT_NORM, width)?;
         let rope_factors = match gguf.tensor(names::ROPE_FACTORS) {
-            Some(_) => Some(loader.divisors(names::ROPE_FACTORS, facts.head_width / 2)?),
+            Some(_) => Some(loader.floats(names::ROPE_FACTORS, facts.head_width / 2)?),
             None => None,
         };
         loader.refuse_unknown_tensors()?;
@@ -171,25 +90,40 @@ impl<'a> Tensors<'a> {
     }
 }
 
+impl<'a> LayerTensors<'a> {
+    /// The layer's matrices as they are packed, in this order.
+    pub(super) fn matrices(&self) -> [(Rows, Vec<Stored<'a>>); 4] {
+        [
+            (Rows::Joined, vec![self.query, self.key, self.value]),
+            (Rows::Joined, vec![self.attention_output]),
+            (Rows::Gated, vec![self.gate, self.up]),
+            (Rows::Joined, vec![self.down]),
+        ]
+    }
+}
+
+impl<'a> Tensors<'a> {
+    /// All matrices as they are packed, in this order: the embedding, the output if there is one, the layers.
+    pub(super) fn matrices(&self) -> Vec<(Rows, Vec<Stored<'a>>)> {
+        let outside = [Some(self.embedding), self.output];
+        let outside = outside.into_iter().flatten();
+        outside
+            .map(|stored| (Rows::Joined, vec![stored]))
+            .chain(self.layers.iter().flat_map(LayerTensors::matrices))
+            .collect()
+    }
+
+    /// Everything that stays f32 as it is.
+    pub(crate) fn vectors(&self) -> impl Iterator<Item = Stored<'a>> {
+        let outside = [Some(self.output_norm), self.rope_factors];
+        let layers = self.layers.iter();
+        let layers = layers.flat_map(|layer| [layer.attention_norm, layer.feed_norm]);
+        outside.into_iter().flatten().chain(layers)
+    }
+}
+
 fn key(architecture: &str, name: &str) -> String {
     format!("{architecture}.{name}")
-}
-
-pub(super) fn unsupported(field: &str, value: &str, supported: &str) -> LoadError {
-    LoadError::Unsupported {
-        field: field.to_owned(),
-        value: value.to_owned(),
-        supported: supported.to_owned(),
-    }
-}
-
-fn number(tensor: &str, at: usize, value: f32, expected: &'static str) -> LoadError {
-    LoadError::Number {
-        tensor: tensor.to_owned(),
-        at: at.to_string(),
-        value: value.to_string(),
-        expected,
-    }
 }
 
 impl<'a> Loader<'a> {
@@ -274,7 +208,9 @@ impl<'a> Loader<'a> {
             context: count(names::CONTEXT, 1 << 24)?,
             vocabulary: vocabulary as usize,
             weight_bytes: 0,
+            window: 0,
             page_bytes,
+            window_page_bytes: 0,
         })
     }
 
@@ -285,9 +221,9 @@ impl<'a> Loader<'a> {
         let kv_width = facts.kv_heads * facts.head_width;
         let gate = self.matrix(&name(names::GATE), feed, width)?;
         let up = self.matrix(&name(names::UP), feed, width)?;
-        if gate.format != up.format {
-            let expected = gate.format.name();
-            return Err(unsupported(&name(names::UP), up.format.name(), expected));
+        if gate.format() != up.format() {
+            let expected = gate.format().name();
+            return Err(unsupported(&name(names::UP), up.format().name(), expected));
         }
         Ok(LayerTensors {
             attention_norm: self.floats(&name(names::ATTENTION_NORM), width)?,
@@ -322,7 +258,7 @@ impl<'a> Loader<'a> {
         Ok(tensor)
     }
 
-    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Source<'a>, LoadError> {
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Stored<'a>, LoadError> {
         let tensor = self.take(name, &[columns as u64, rows as u64])?;
         let format = tensor.format;
         let whole = format.row_bytes(columns).is_some();
@@ -333,34 +269,23 @@ impl<'a> Loader<'a> {
                 .collect();
             return Err(unsupported(name, format.name(), &names.join(", ")));
         }
-        Ok(Source {
-            name: &tensor.name,
-            format,
+        Ok(Stored {
+            tensor,
             rows,
             columns,
-            bytes: &self.file[tensor.range.clone()],
         })
     }
 
-    fn floats(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
+    fn floats(&mut self, name: &str, length: usize) -> Result<Stored<'a>, LoadError> {
         let tensor = self.take(name, &[length as u64])?;
         if tensor.format != Format::F32 {
             return Err(unsupported(name, tensor.format.name(), "F32"));
         }
-        let mut values = vec![0.0; length];
-        block::unpack_row(tensor.format, &self.file[tensor.range.clone()], &mut values);
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(at) => Err(number(name, at, values[at], "a finite number")),
-        }
-    }
-
-    fn divisors(&mut self, name: &str, length: usize) -> Result<Vec<f32>, LoadError> {
-        let values = self.floats(name, length)?;
-        match values.iter().position(|value| *value <= 0.0) {
-            None => Ok(values),
-            Some(at) => Err(number(name, at, values[at], "above 0")),
-        }
+        Ok(Stored {
+            tensor,
+            rows: 1,
+            columns: length,
+        })
     }
 
     /// A tensor that nobody asked for would change the result if it were known what it does.

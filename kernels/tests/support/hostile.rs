@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use troop_kernels::gguf::{Format, Gguf};
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run};
+use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run, Want};
 use troop_kernels::template::{self, Conversation, Template, TemplateError};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
 
@@ -93,13 +93,14 @@ fn use_all(gguf: &Gguf<'_>, file: &[u8]) -> Result<(), (String, String)> {
     }
     let model = Model::load(gguf, file, Isa::detect());
     let model = model.map_err(|error| (error.field().to_owned(), error.to_string()))?;
-    let mut pages = Pages::new(model.facts(), 1).map_err(|error| text(&error))?;
+    let mut pages = Pages::new(model.facts(), 1, 0).map_err(|error| text(&error))?;
     let mut evaluator = Evaluator::new(Arc::new(model), 1, 1).map_err(|error| text(&error))?;
     let run = Run {
         tokens: &[0],
         start: 0,
         pages: &[PageId(0)],
-        logits: true,
+        window_pages: &[],
+        want: Want::Logits,
     };
     let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
     result.map(drop).map_err(|error| text(&error))

@@ -147,7 +147,7 @@ pub fn attend(isa: Isa, case: &Case) -> Vec<Array> {
     let pages: Vec<&[u16]> = pages.iter().map(Vec::as_slice).collect();
     let seen: Vec<u32> = case.all("seen");
     let q: Vec<f32> = case.all("queries");
-    let query = |(q, keys)| Query { q, keys };
+    let query = |(q, end)| Query { q, first: 0, end };
     let counts = seen.iter().map(|seen| *seen as usize);
     let queries: Vec<Query<'_>> = q.chunks_exact(width).zip(counts).map(query).collect();
     let mut results = vec![0.0f32; q.len()];

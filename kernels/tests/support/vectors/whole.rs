@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use troop_kernels::gguf::{Format, Gguf};
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run};
+use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run, Want};
 
 use super::file::{Array, Case};
 use super::synthetic::{Shape, Synthetic};
@@ -38,7 +38,7 @@ pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
     );
     let gguf = Gguf::parse(&file).expect("a good file");
     let model = Arc::new(Model::load(&gguf, &file, isa).expect("a good model"));
-    let mut pages = Pages::new(model.facts(), 2).expect("memory");
+    let mut pages = Pages::new(model.facts(), 2, 0).expect("memory");
     let mut evaluator = Evaluator::new(model, 2, 70).expect("threads");
     let tokens: Vec<u32> = case.all("tokens");
     let prompt = case.count("prompt");
@@ -49,10 +49,11 @@ pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
             tokens: &tokens[start..end],
             start: start as u32,
             pages: &[PageId(1), PageId(0)],
-            logits: true,
+            window_pages: &[],
+            want: Want::Logits,
         };
         let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
-        logits.extend(result.expect("finite").expect("wanted"));
+        logits.extend(result.expect("finite"));
     }
     vec![Array::of("logits", &logits)]
 }
