@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! gguf ──> model ──> block, embed, norm, rope, matmul, attention, gate ──> logits ──> sample
-//!   └────> tokenizer, template (text in, bytes out)        yardstick (the f64 judge of it all)
+//!   └────> tokenizer, template (text in, bytes out)  grammar (what may come next)   yardstick (the judge)
 //! ```
 //!
 //! Every operation's result is defined to the last bit in `docs/arithmetic.md`; `x/reference.rs` is that
@@ -16,6 +16,7 @@ pub mod dot;
 pub mod embed;
 pub mod gate;
 pub mod gguf;
+pub mod grammar;
 pub mod isa;
 mod lanes;
 pub mod math;

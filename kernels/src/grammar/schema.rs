@@ -1,0 +1,199 @@
+//! What of JSON Schema (2020-12, and what of drafts 4 to 7 still means the same) is understood.
+//!
+//! A keyword is enforced, or changes nothing, or is refused by its name and place. None is left out silently
+//! that would make more documents valid than it says. Keywords nobody has heard of change nothing: the
+//! specification says so.
+//!
+//! Two things are decided here because the grammar's compiler does not: `oneOf` becomes `anyOf` where its
+//! options exclude one another by type, by a constant, or by a property that tells them apart; and references
+//! lead into the same document.
+
+mod apart;
+mod keywords;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::GrammarError;
+use keywords::{Kind, kind};
+
+/// Reads JSON of bounded length and depth.
+pub(super) fn parse(text: &str) -> Result<Value, GrammarError> {
+    if text.len() > BYTES_MAX {
+        let why = format!("{} bytes is above the limit of {BYTES_MAX}", text.len());
+        return Err(GrammarError::new("", why));
+    }
+    serde_json::from_str(text).map_err(|error| GrammarError::new("", error))
+}
+
+/// Checks every part of a schema that counts, and returns it as the compiler is to have it. `at` is where it
+/// stands.
+pub(super) fn check(schema: &Value, at: &str) -> Result<Value, GrammarError> {
+    let mut walk = Walk {
+        root: schema,
+        checked: schema.clone(),
+        known: BTreeSet::new(),
+        waiting: vec![(String::new(), 0)],
+    };
+    walk.known.insert(String::new());
+    while let Some((pointer, depth)) = walk.waiting.pop() {
+        walk.part(&pointer, depth)
+            .map_err(|error| GrammarError::new(format!("{at}{}", error.at), error.why))?;
+    }
+    Ok(walk.checked)
+}
+
+/// The schema with what may stand between two things of its JSON.
+pub(super) fn spaced(mut schema: Value) -> Value {
+    if schema == Value::Bool(true) {
+        schema = json!({});
+    }
+    if let Some(map) = schema.as_object_mut() {
+        let spaces = json!({ "whitespace_pattern": SPACES });
+        map.insert("x-guidance".into(), spaces);
+    }
+    schema
+}
+
+/// The places of all parts that are schemas, innermost first.
+pub(super) fn parts(schema: &Value) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut next = 0;
+    while next < all.len() && all.len() < PARTS_MAX {
+        if let Some(Value::Object(map)) = schema.pointer(&all[next]) {
+            for (keyword, value) in map {
+                let at = format!("{}/{}", all[next], escaped(keyword));
+                children(kind(keyword), value, &at, &mut all);
+            }
+        }
+        next += 1;
+    }
+    all.sort_by_key(|pointer| std::cmp::Reverse(pointer.matches('/').count()));
+    all
+}
+
+/// One part alone, with the definitions it may refer to.
+pub(super) fn part(schema: &Value, pointer: &str) -> Option<Value> {
+    let mut part = schema.pointer(pointer)?.as_object()?.clone();
+    for definitions in ["$defs", "definitions"] {
+        if let Some(all) = schema.get(definitions) {
+            part.insert(definitions.into(), all.clone());
+        }
+    }
+    Some(Value::Object(part))
+}
+
+struct Walk<'s> {
+    root: &'s Value,
+    checked: Value,
+    /// Places that have been looked at or will be.
+    known: BTreeSet<String>,
+    waiting: Vec<(String, usize)>,
+}
+
+impl Walk<'_> {
+    fn part(&mut self, pointer: &str, depth: usize) -> Result<(), GrammarError> {
+        if depth > DEPTH_MAX {
+            let why = format!("is nested deeper than {DEPTH_MAX}");
+            return Err(GrammarError::new(pointer, why));
+        }
+        let map = match self.root.pointer(pointer) {
+            Some(Value::Object(map)) => map,
+            Some(Value::Bool(_)) => return Ok(()),
+            _ => {
+                let why = "a schema must be an object, true or false";
+                return Err(GrammarError::new(pointer, why));
+            }
+        };
+        for (keyword, value) in map {
+            let at = format!("{pointer}/{}", escaped(keyword));
+            let kind = kind(keyword);
+            keywords::check(kind, keyword, value)
+                .map_err(|why| GrammarError::new(at.as_str(), why))?;
+            let mut below = Vec::new();
+            match kind {
+                Kind::Reference => {
+                    let (target, whole) = (self.target(value), value.as_str().unwrap_or_default());
+                    let why = || format!("{whole:?} is no place in this schema");
+                    below.push(target.ok_or_else(|| GrammarError::new(at.as_str(), why()))?);
+                }
+                // Definitions that nothing refers to change nothing.
+                Kind::Definitions => {}
+                _ => children(kind, value, &at, &mut below),
+            }
+            for place in below {
+                if self.known.insert(place.clone()) {
+                    self.waiting.push((place, depth + 1));
+                }
+            }
+            if self.known.len() > PARTS_MAX {
+                let why = format!("has more than {PARTS_MAX} parts");
+                return Err(GrammarError::new("", why));
+            }
+        }
+        if let Some(Value::Array(options)) = map.get("oneOf") {
+            if let Some((left, right)) = apart::overlap(self.root, options) {
+                let why = format!(
+                    "options {left} and {right} may both be valid; say how they differ by a \
+                     constant that both require, or use anyOf"
+                );
+                return Err(GrammarError::new(format!("{pointer}/oneOf"), why));
+            }
+            if map.contains_key("anyOf") {
+                let why = "cannot stand beside anyOf; put one of them into allOf";
+                return Err(GrammarError::new(format!("{pointer}/oneOf"), why));
+            }
+            if let Some(Value::Object(map)) = self.checked.pointer_mut(pointer) {
+                rename(map, "oneOf", "anyOf");
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a reference leads.
+    fn target(&self, reference: &Value) -> Option<String> {
+        let place = reference.as_str()?.strip_prefix('#')?;
+        let plain = !place.contains(['~', '%']) && place != "/";
+        (plain && self.root.pointer(place).is_some()).then(|| place.to_owned())
+    }
+}
+
+/// The places of the schemas in the value of a keyword.
+fn children(kind: Kind, value: &Value, at: &str, into: &mut Vec<String>) {
+    match (kind, value) {
+        (Kind::Schema, Value::Object(_) | Value::Bool(_)) => into.push(at.to_owned()),
+        (Kind::Schemas, Value::Array(items)) => {
+            into.extend((0..items.len()).map(|index| format!("{at}/{index}")));
+        }
+        (Kind::Named | Kind::Definitions, Value::Object(map)) => {
+            into.extend(map.keys().map(|name| format!("{at}/{}", escaped(name))));
+        }
+        _ => {}
+    }
+}
+
+/// Gives an entry another name and leaves it where it is: the order of keywords is that of the answer.
+fn rename(map: &mut Map<String, Value>, from: &str, to: &str) {
+    let entries = std::mem::take(map);
+    for (name, value) in entries {
+        let name = if name == from { to.to_owned() } else { name };
+        map.insert(name, value);
+    }
+}
+
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Bytes of a schema or of a list of tools.
+const BYTES_MAX: usize = 256 << 10;
+/// Schemas within one another.
+const DEPTH_MAX: usize = 48;
+/// Schemas in a schema.
+const PARTS_MAX: usize = 2_000;
+/// A space, or a line end or two with an indentation.
+const SPACES: &str = r"[ ]|\n{1,2}[ \t]{0,20}";
+
+#[cfg(test)]
+mod tests;
