@@ -22,16 +22,42 @@ pub struct Generate {
     pub tokens_max: u32,
     /// A choice ends before the first of these strings; at most [`STOPS_MAX`].
     pub stop: Vec<String>,
+    /// A choice ends with any of these tokens, which add nothing to its text; at most [`STOP_IDS_MAX`].
+    pub stop_ids: Vec<u32>,
     /// Go on past the model's own end tokens.
     pub ignore_end: bool,
+    /// No token that ends a choice is drawn before it has so many; a stop string still ends it.
+    pub tokens_min: u32,
+    /// Tell of each token how likely it was, and of so many of the likeliest; at most [`LIKELIEST_MAX`].
+    pub logprobs: Option<u8>,
     /// Seconds since the Unix epoch, for chat templates that print the date.
     pub now_seconds: u64,
+}
+
+impl Generate {
+    /// One token after `prompt`, and nothing asked for beyond that.
+    pub fn new(model: Passport, prompt: Prompt) -> Generate {
+        Generate {
+            model,
+            prompt,
+            sampling: Sampling::default(),
+            choices: 1,
+            tokens_max: 1,
+            stop: Vec::new(),
+            stop_ids: Vec::new(),
+            ignore_end: false,
+            tokens_min: 0,
+            logprobs: None,
+            now_seconds: 0,
+        }
+    }
 }
 
 /// What to continue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Prompt {
-    /// A conversation, rendered by the model's own chat template.
+    /// A conversation, rendered by the model's own chat template. If its last turn is the assistant's, that
+    /// turn is begun and not over: the answer continues it.
     Chat(Vec<Turn>),
     /// Text as it is; control tokens in it are not recognised.
     Text(String),
@@ -184,6 +210,8 @@ pub enum Event {
         id: u32,
         /// What it adds to the text; may end inside a character. Empty for a control token.
         bytes: Vec<u8>,
+        /// How likely it was and then the likeliest, most likely first; empty where nobody asked.
+        odds: Vec<Likely>,
     },
     /// A choice has ended.
     Ended {
@@ -194,6 +222,33 @@ pub enum Event {
         /// Why it ended.
         finish: Finish,
     },
+}
+
+/// A token and how likely the model held it to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Likely {
+    /// The token.
+    pub id: u32,
+    /// What it is written as: its bytes, or the name of a control token.
+    pub bytes: Vec<u8>,
+    /// The natural logarithm of its probability.
+    pub logprob: Logprob,
+}
+
+/// A logarithm of a probability, to the last bit: what a worker computed is what a client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logprob(u64);
+
+impl From<f64> for Logprob {
+    fn from(value: f64) -> Logprob {
+        Logprob(value.to_bits())
+    }
+}
+
+impl From<Logprob> for f64 {
+    fn from(logprob: Logprob) -> f64 {
+        f64::from_bits(logprob.0)
+    }
 }
 
 /// Why a choice ended.
@@ -274,3 +329,7 @@ pub const CHOICES_MAX: u32 = 16;
 pub const STOPS_MAX: usize = 4;
 /// Bytes of one stop string, at most: what is held back from a stream is bounded by it.
 pub const STOP_BYTES_MAX: usize = 256;
+/// Tokens of one request that end a choice, at most.
+pub const STOP_IDS_MAX: usize = 64;
+/// Likeliest tokens told of at each position, at most; the number OpenAI's API allows.
+pub const LIKELIEST_MAX: u8 = 20;

@@ -6,6 +6,7 @@
 //! expires by itself.
 
 mod answer;
+mod held;
 mod limits;
 pub mod protocol;
 mod thread;

@@ -52,6 +52,11 @@ impl TextStream {
         text
     }
 
+    /// How many of the bytes so far have become text; what is held back, or was dropped, comes after them.
+    pub fn told(&self) -> u64 {
+        self.scan.shown() - self.characters.begun() as u64
+    }
+
     /// The stop string that ended the text, if one did.
     pub fn stop(&self) -> Option<Stop> {
         self.scan.stop()

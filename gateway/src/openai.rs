@@ -3,4 +3,6 @@
 pub mod answer;
 pub mod chat;
 pub mod error;
+pub mod logprobs;
 pub mod models;
+pub mod request;

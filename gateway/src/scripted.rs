@@ -60,6 +60,7 @@ pub(crate) fn saying(words: &[&str]) -> Vec<Step> {
         Step::Say(Delivery::Text {
             choice: 0,
             text: (*word).to_owned(),
+            tokens: Vec::new(),
         })
     }));
     steps.push(Step::Say(Delivery::Ended {

@@ -37,7 +37,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::gguf::Gguf;
-use crate::tokenizer::{Segment, Tokenizer, TokenizerError};
+use crate::tokenizer::{Origin, Segment, Tokenizer, TokenizerError};
 use engine::{Limited, NAME, RENDERED_BYTES_MAX, environment, refused};
 use mark::{Edges, Marking, Marks};
 
@@ -201,13 +201,19 @@ impl Template {
         })
     }
 
-    /// The ids of the conversation: what the model continues.
+    /// The ids of the conversation and of `begun`, an answer that somebody has begun: what the model
+    /// continues.
     pub fn prompt(
         &self,
         tokenizer: &Tokenizer,
         conversation: &Conversation<'_>,
+        begun: &str,
     ) -> Result<Vec<u32>, TemplateError> {
-        let segments = self.render(conversation)?;
+        let mut segments = self.render(conversation)?;
+        segments.push(Segment {
+            text: begun.to_owned(),
+            from: Origin::User,
+        });
         let mut ids = tokenizer.encode_segments(&segments, true)?;
         // Many templates write the token the tokenizer also adds; the model has seen it once.
         if tokenizer.adds_bos()

@@ -225,7 +225,7 @@ fn conversations_render_and_encode_as_in_llama_cpp() {
             .map(|segment| segment.text.as_str())
             .collect();
         assert_eq!(text, chat.prompt);
-        let ids = template.prompt(&tokenizer, &conversation).unwrap();
+        let ids = template.prompt(&tokenizer, &conversation, "").unwrap();
         if !chat.messages.to_string().contains("<|im_end|>") {
             assert_eq!(ids, chat.ids);
             continue;

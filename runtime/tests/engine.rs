@@ -131,18 +131,14 @@ struct Story {
 
 fn generate(text: &str, seed: Option<u64>, tokens_max: u32) -> Generate {
     Generate {
-        model: Passport([0; 32]),
-        prompt: Prompt::Text(text.into()),
         sampling: Sampling {
             temperature: if seed.is_some() { 1.0 } else { 0.0 },
             seed: seed.unwrap_or_default(),
             ..Sampling::default()
         },
-        choices: 1,
         tokens_max,
-        stop: Vec::new(),
         ignore_end: true,
-        now_seconds: 0,
+        ..Generate::new(Passport([0; 32]), Prompt::Text(text.into()))
     }
 }
 

@@ -10,9 +10,10 @@ use crate::checker::streams::{Right, RightChoice};
 use crate::dice::mix;
 use troop_actors::engine::frames::{EngineFacts, ToEngine};
 use troop_actors::engine::{Desk, Forward, PAGE_TOKENS, Params, Plan, Run, Sampler, Words};
-use troop_actors::generate::{Failure, Finish, Generate, Prompt};
+use troop_actors::generate::{Failure, Finish, Generate, Likely, Prompt};
 use troop_actors::ids::Passport;
 use troop_actors::receipt::transcript;
+use troop_actors::session::protocol::Told;
 
 /// The pretend vocabulary and template.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +102,13 @@ impl Words for Speech {
 
     fn piece(&self, id: u32) -> &[u8] {
         Speech::bytes(id)
+    }
+
+    fn name(&self, id: u32) -> &[u8] {
+        match id {
+            Speech::END => b"<end>",
+            id => Speech::bytes(id),
+        }
     }
 
     fn is_end(&self, id: u32) -> bool {
@@ -212,7 +220,18 @@ pub fn right(generate: &Generate) -> Right {
     for choice in 0..generate.choices {
         let mut context = prompt.clone();
         let mut bytes: Vec<u8> = Vec::new();
-        let mut sampler = Sampler::new(Params::from(&generate.sampling), choice, &prompt);
+        let mut told: Vec<(usize, Told)> = Vec::new();
+        let params = Params {
+            logprobs: generate.logprobs,
+            ..Params::from(&generate.sampling)
+        };
+        let mut sampler = Sampler::new(params, choice, &prompt);
+        let ends =
+            |id: &u32| generate.stop_ids.contains(id) || *id == Speech::END && !generate.ignore_end;
+        let mut going_on = vec![0; Speech::SIZE.div_ceil(32) as usize];
+        for id in (0..Speech::SIZE).filter(|id| !ends(id)) {
+            going_on[id as usize / 32] |= 1 << (id % 32);
+        }
         let finish = loop {
             let written = context.len() - prompt.len();
             if written >= generate.tokens_max as usize || context.len() >= Speech::CONTEXT as usize
@@ -220,14 +239,35 @@ pub fn right(generate: &Generate) -> Right {
                 break Finish::Length;
             }
             let logits = Speech::logits(generate.model, context.iter().copied());
-            let sampled = sampler.sample(&logits, written as u64, None);
-            let id = sampled.expect("our logits and parameters are in range").id;
+            let early = written < generate.tokens_min as usize;
+            let sampled = sampler.sample(&logits, written as u64, early.then_some(&going_on));
+            let sampled = sampled.expect("our logits and parameters are in range");
+            let id = sampled.id;
             sampler.accept(id);
             context.push(id);
-            if id == Speech::END && !generate.ignore_end {
+            let piece = match generate.stop_ids.contains(&id) {
+                true => b"",
+                false => Speech::bytes(id),
+            };
+            let own = sampled.logprob.map(|logprob| (id, logprob));
+            let likely = |(id, logprob): (u32, f64)| Likely {
+                id,
+                bytes: Speech.name(id).to_vec(),
+                logprob: logprob.into(),
+            };
+            let odds: Vec<Likely> = own.into_iter().chain(sampled.top).map(likely).collect();
+            if !odds.is_empty() {
+                let bytes_of = piece.to_vec();
+                let token = Told {
+                    bytes: bytes_of,
+                    odds,
+                };
+                told.push((bytes.len(), token));
+            }
+            if ends(&id) {
                 break Finish::Stop;
             }
-            bytes.extend_from_slice(Speech::bytes(id));
+            bytes.extend_from_slice(piece);
             let stop = generate
                 .stop
                 .iter()
@@ -235,6 +275,7 @@ pub fn right(generate: &Generate) -> Right {
                 .min();
             if let Some(stop) = stop {
                 bytes.truncate(stop);
+                told.retain(|(begins, _)| *begins < stop);
                 break Finish::Stop;
             }
         };
@@ -242,6 +283,7 @@ pub fn right(generate: &Generate) -> Right {
         choices.push(RightChoice {
             tokens: ids.len() as u32,
             text: shown(&bytes),
+            told: told.into_iter().map(|(_, token)| token).collect(),
             finish,
         });
         all.push(ids);

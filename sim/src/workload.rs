@@ -99,12 +99,13 @@ fn generate(model: Passport, dice: &mut Dice) -> Generate {
         }
         _ => Vec::new(),
     };
+    let temperature = if dice.chance(0.5) { 0.0 } else { 1.0 };
+    let seed = dice.next();
+    let one_in = |count: u64, of: u32| (seed >> of).is_multiple_of(count);
     Generate {
-        model,
-        prompt,
         sampling: Sampling {
-            temperature: if dice.chance(0.5) { 0.0 } else { 1.0 },
-            seed: dice.next(),
+            temperature,
+            seed,
             ..Sampling::default()
         },
         choices: if dice.chance(0.7) {
@@ -115,7 +116,13 @@ fn generate(model: Passport, dice: &mut Dice) -> Generate {
         tokens_max: 1 + dice.exponential(40).min(200) as u32,
         stop,
         ignore_end: dice.chance(0.2),
-        now_seconds: 0,
+        logprobs: one_in(4, 0).then_some((seed >> 32) as u8 % 4),
+        stop_ids: match one_in(8, 8) {
+            true => vec![(seed >> 40) as u32 % Speech::SIZE],
+            false => Vec::new(),
+        },
+        tokens_min: u32::from(one_in(8, 16)),
+        ..Generate::new(model, prompt)
     }
 }
 

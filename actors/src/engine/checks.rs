@@ -3,7 +3,8 @@
 //! The session has checked the same already; but an engine serves strangers, and believes no one.
 
 use crate::generate::{
-    CHOICES_MAX, Failure, Generate, Prompt, Resume, STOP_BYTES_MAX, STOPS_MAX, Sampling, Turn,
+    CHOICES_MAX, Failure, Generate, Prompt, Resume, STOP_BYTES_MAX, STOP_IDS_MAX, STOPS_MAX,
+    Sampling, Turn,
 };
 use troop_kernels::sample::Params;
 
@@ -16,7 +17,10 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
         choices,
         tokens_max,
         stop,
+        stop_ids,
         ignore_end: _,
+        tokens_min,
+        logprobs,
         now_seconds: _,
     } = generate;
     if !(1..=CHOICES_MAX).contains(choices) {
@@ -36,6 +40,18 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
             return Err(invalid("stop", message));
         }
     }
+    if stop_ids.len() > STOP_IDS_MAX {
+        let message = format!(
+            "{} tokens, at most {STOP_IDS_MAX} are allowed",
+            stop_ids.len()
+        );
+        return Err(invalid("stop_token_ids", message));
+    }
+    ids("stop_token_ids", stop_ids, vocabulary)?;
+    if tokens_min > tokens_max {
+        let message = format!("{tokens_min} is more than the {tokens_max} there may be");
+        return Err(invalid("min_tokens", message));
+    }
     if let Prompt::Chat(turns) = prompt {
         chat(turns)?;
     }
@@ -46,7 +62,10 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
         );
         return Err(invalid("prompt", message));
     }
-    let params = Params::from(sampling);
+    let params = Params {
+        logprobs: *logprobs,
+        ..Params::from(sampling)
+    };
     params
         .check()
         .map_err(|error| invalid(error.field, format!("must be {}", error.limit)))?;

@@ -11,7 +11,8 @@
 //! - E1 Every attempt that starts is closed, exactly once, by `Closed`; nothing is said of it afterwards.
 //! - E2 Positions of a choice are delivered in order, without gaps, from where the attempt was taken up.
 //! - E3 A cancelled attempt takes part in no step that begins after its cancel was heard.
-//! - E4 An end token counts as a token and is delivered with no bytes; so is any other control token.
+//! - E4 An end token counts as a token and is delivered with no bytes; so is any other control token, and
+//!   one that the request ends with.
 
 mod attempt;
 
@@ -21,10 +22,11 @@ use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use super::pace::Pace;
 use super::pages::PageId;
 use crate::contract::Time;
-use crate::generate::{Event, Failure, Finish, Prompt, Work};
+use crate::generate::{Event, Failure, Finish, Likely, Prompt, Work};
 use crate::ids::AttemptId;
 use attempt::Attempt;
 use std::collections::BTreeMap;
+use troop_kernels::sample::Sampled;
 
 /// The arithmetic. Its results are a function of each run's sequence alone: not of what else is in the step.
 pub trait Forward {
@@ -40,6 +42,9 @@ pub trait Words {
 
     /// What a token adds to the text; empty for control tokens. `id` is below [`Words::vocabulary`].
     fn piece(&self, id: u32) -> &[u8];
+
+    /// What a token is written as: its bytes, or the name of a control token.
+    fn name(&self, id: u32) -> &[u8];
 
     /// Whether the model ends its turn with this token.
     fn is_end(&self, id: u32) -> bool;
@@ -288,15 +293,17 @@ impl<F: Forward, W: Words> Desk<F, W> {
         let attempt = self.attempts.get_mut(&place.attempt)?;
         let choice = &mut attempt.choices[place.choice as usize];
         let position = choice.ids.len() as u32;
-        let id = match choice.sampler.sample(logits, position.into(), None) {
-            Ok(sampled) => sampled.id,
+        let mask = attempt.ending.mask(position);
+        let sampled = match choice.sampler.sample(logits, position.into(), mask) {
+            Ok(sampled) => sampled,
             Err(error) => {
                 let failure = checks::invalid("sampling", error.to_string());
                 self.close(place.attempt, Some(failure), out);
                 return None;
             }
         };
-        choice.add(id, attempt.ending, &self.words);
+        let id = sampled.id;
+        choice.add(id, &attempt.ending, &self.words);
         attempt.spoke = now;
         self.stats.tokens += 1;
         let mut say = |event| {
@@ -309,7 +316,8 @@ impl<F: Forward, W: Words> Desk<F, W> {
             choice: place.choice,
             position,
             id,
-            bytes: self.words.piece(id).to_vec(),
+            bytes: attempt.ending.piece(id, &self.words).to_vec(),
+            odds: odds(sampled, &self.words),
         });
         let Some(finish) = choice.finish else {
             return Some(id);
@@ -338,6 +346,18 @@ impl<F: Forward, W: Words> Desk<F, W> {
             failure,
         });
     }
+}
+
+/// How likely the token was that was drawn, and then the likeliest; nothing if nobody asked.
+fn odds(sampled: Sampled, words: &impl Words) -> Vec<Likely> {
+    let own = sampled.logprob.map(|logprob| (sampled.id, logprob));
+    let all = own.into_iter().chain(sampled.top);
+    all.map(|(id, logprob)| Likely {
+        id,
+        bytes: words.name(id).to_vec(),
+        logprob: logprob.into(),
+    })
+    .collect()
 }
 
 /// How long an attempt stays silent at most while steps are short.

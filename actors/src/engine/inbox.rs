@@ -98,7 +98,7 @@ const FRAME_BYTES_MIN: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::{Generate, Prompt, Sampling, Work};
+    use crate::generate::{Generate, Prompt, Work};
     use crate::ids::{AttemptId, Passport};
 
     fn attempt(number: u8) -> AttemptId {
@@ -106,16 +106,7 @@ mod tests {
     }
 
     fn start(number: u8) -> ToEngine {
-        let generate = Generate {
-            model: Passport([0; 32]),
-            prompt: Prompt::Text(String::new()),
-            sampling: Sampling::default(),
-            choices: 1,
-            tokens_max: 1,
-            stop: Vec::new(),
-            ignore_end: false,
-            now_seconds: 0,
-        };
+        let generate = Generate::new(Passport([0; 32]), Prompt::Text(String::new()));
         ToEngine::Start {
             attempt: attempt(number),
             work: Box::new(Work {

@@ -145,6 +145,11 @@ impl Words for NativeWords {
                 .map_err(|error| invalid("prompt", error.to_string())),
             Prompt::Chat(turns) => {
                 let template = self.template.as_ref().ok_or(Failure::NoTemplate)?;
+                // The assistant's last turn is begun and not over: the template is left before its end.
+                let (turns, begun) = match turns.split_last() {
+                    Some((last, before)) if last.role == "assistant" => (before, &*last.content),
+                    _ => (&turns[..], ""),
+                };
                 let messages: Vec<_> = turns
                     .iter()
                     .map(|turn| template::message(&turn.role, &turn.content))
@@ -155,7 +160,7 @@ impl Words for NativeWords {
                     now_seconds: Some(now_seconds),
                     add_generation_prompt: true,
                 };
-                let ids = template.prompt(&self.tokenizer, &conversation);
+                let ids = template.prompt(&self.tokenizer, &conversation, begun);
                 ids.map_err(|error| Failure::Template {
                     message: error.to_string(),
                 })
@@ -165,6 +170,10 @@ impl Words for NativeWords {
 
     fn piece(&self, id: u32) -> &[u8] {
         self.tokenizer.piece(id)
+    }
+
+    fn name(&self, id: u32) -> &[u8] {
+        self.tokenizer.name(id)
     }
 
     fn is_end(&self, id: u32) -> bool {

@@ -105,6 +105,14 @@ impl Words for PretendWords {
         LETTERS.get(at..at + 1).unwrap_or_default()
     }
 
+    fn name(&self, id: u32) -> &[u8] {
+        match id {
+            CONTROL => b"<control>",
+            END => b"<end>",
+            letter => self.piece(letter),
+        }
+    }
+
     fn is_end(&self, id: u32) -> bool {
         id == END
     }

@@ -1,13 +1,14 @@
 //! Desks over a pretend forward pass.
 
 mod crowd;
+mod endings;
 
 use super::frames::{FromEngine, ToEngine};
 use super::pretend::{PretendForward, PretendWords, facts};
 use super::*;
 use crate::contract::Time;
 use crate::generate::{
-    Event, Failure, Finish, Generate, Prompt, Resume, ResumeChoice, Sampling, Work,
+    Event, Failure, Finish, Generate, Likely, Prompt, Resume, ResumeChoice, Sampling, Work,
 };
 use crate::ids::{AttemptId, Passport};
 use crate::receipt::transcript;
@@ -29,17 +30,12 @@ fn attempt(number: u8) -> AttemptId {
 
 fn generate(prompt: Prompt, seed: u64) -> Generate {
     Generate {
-        model: Passport([0; 32]),
-        prompt,
         sampling: Sampling {
             seed,
             ..Sampling::default()
         },
-        choices: 1,
         tokens_max: 40,
-        stop: Vec::new(),
-        ignore_end: false,
-        now_seconds: 0,
+        ..Generate::new(Passport([0; 32]), prompt)
     }
 }
 
@@ -54,6 +50,7 @@ struct Story {
     prompt: Option<Vec<u32>>,
     ids: BTreeMap<u32, Vec<u32>>,
     text: BTreeMap<u32, Vec<u8>>,
+    odds: BTreeMap<u32, Vec<Vec<Likely>>>,
     ended: BTreeMap<u32, Finish>,
     closed: Option<Option<Failure>>,
 }
@@ -86,12 +83,14 @@ impl Listener {
                             position,
                             id,
                             bytes,
+                            odds,
                         } => {
                             assert!(!story.ended.contains_key(&choice));
                             let ids = story.ids.entry(choice).or_default();
                             assert_eq!(position as usize, ids.len(), "no gaps (E2)");
                             ids.push(id);
                             story.text.entry(choice).or_default().extend(bytes);
+                            story.odds.entry(choice).or_default().push(odds);
                         }
                         Event::Ended {
                             choice,

@@ -4,9 +4,10 @@
 //! later position than the next one, or a different one at a known position, is a [`Breach`], and the
 //! attempt that it came from is not believed any further.
 
-use super::protocol::Delivery;
+use super::held::Held;
+use super::protocol::{Delivery, Told};
 use crate::generate::Tally;
-use crate::generate::{Event, Finish, Generate, Resume, ResumeChoice};
+use crate::generate::{Event, Finish, Generate, Likely, Resume, ResumeChoice};
 use crate::ids::NodeId;
 use crate::receipt::transcript;
 use crate::text::TextStream;
@@ -17,12 +18,14 @@ pub(super) struct Answer {
     prompt: Option<Vec<u32>>,
     choices: Vec<Choice>,
     tokens_max: u32,
+    logprobs: Option<u8>,
 }
 
 #[derive(Debug)]
 struct Choice {
     ids: Vec<u32>,
     text: TextStream,
+    held: Held,
     finish: Option<Finish>,
 }
 
@@ -40,6 +43,7 @@ impl Answer {
         let choice = |_| Choice {
             ids: Vec::new(),
             text: TextStream::new(&generate.stop),
+            held: Held::default(),
             finish: None,
         };
         let choices = (0..generate.choices).map(choice).collect();
@@ -47,6 +51,7 @@ impl Answer {
             prompt: None,
             choices,
             tokens_max: generate.tokens_max,
+            logprobs: generate.logprobs,
         }
     }
 
@@ -113,8 +118,10 @@ impl Answer {
                 position,
                 id,
                 bytes,
+                odds,
             } => {
                 let (tokens_max, index) = (self.tokens_max, position as usize);
+                let asked = self.logprobs;
                 let state = self.begun(choice)?;
                 if let Some(known) = state.ids.get(index) {
                     return if *known == id {
@@ -131,10 +138,24 @@ impl Answer {
                 if over || position >= tokens_max || bytes.len() > TOKEN_BYTES_MAX {
                     return Err(Breach::Contradiction);
                 }
+                if !fitting(asked, id, &odds) {
+                    return Err(Breach::Contradiction);
+                }
                 state.ids.push(id);
                 let text = state.text.push(&bytes);
-                if !text.is_empty() {
-                    say(Delivery::Text { choice, text });
+                if !odds.is_empty() {
+                    state.held.push(Told { bytes, odds });
+                }
+                let tokens = match state.text.stop() {
+                    Some(stop) => state.held.until(stop.begins),
+                    None => state.held.certain(state.text.told()),
+                };
+                if !text.is_empty() || !tokens.is_empty() {
+                    say(Delivery::Text {
+                        choice,
+                        text,
+                        tokens,
+                    });
                 }
                 Ok(())
             }
@@ -157,8 +178,13 @@ impl Answer {
                 if state.finish.is_none() {
                     state.finish = Some(finish);
                     let text = state.text.finish();
-                    if !text.is_empty() {
-                        say(Delivery::Text { choice, text });
+                    let tokens = state.held.rest();
+                    if !text.is_empty() || !tokens.is_empty() {
+                        say(Delivery::Text {
+                            choice,
+                            text,
+                            tokens,
+                        });
                     }
                     say(Delivery::Ended { choice, finish });
                 }
@@ -175,6 +201,15 @@ impl Answer {
             .get_mut(choice as usize)
             .ok_or(Breach::Contradiction)
     }
+}
+
+/// Whether `odds` are what was `asked` for of token `id`.
+fn fitting(asked: Option<u8>, id: u32, odds: &[Likely]) -> bool {
+    let own = odds.first().map(|own| own.id);
+    let most = asked.map_or(0, |likeliest| 1 + usize::from(likeliest));
+    own == asked.map(|_| id)
+        && odds.len() <= most
+        && odds.iter().all(|one| one.bytes.len() <= TOKEN_BYTES_MAX)
 }
 
 /// Bytes of one token, at most: far beyond any vocabulary's longest.

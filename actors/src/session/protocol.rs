@@ -1,7 +1,7 @@
 //! What a `Session` hears and says.
 
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Event, Failure, Finish, Generate, Work};
+use crate::generate::{Event, Failure, Finish, Generate, Likely, Work};
 use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, RequestId};
 use crate::outbox::protocol::Parcel;
 use crate::receipt::Half;
@@ -152,8 +152,10 @@ pub enum Delivery {
     Text {
         /// Which choice.
         choice: u32,
-        /// What to append.
+        /// What to append. Empty only where there are tokens to tell of that add nothing.
         text: String,
+        /// Its tokens, if the request asked how likely they were; those that end in it.
+        tokens: Vec<Told>,
     },
     /// A choice is complete.
     Ended {
@@ -171,6 +173,15 @@ pub enum Delivery {
     },
     /// The request has failed; nothing follows.
     Failed(Trouble),
+}
+
+/// A token of a text, for a client that asked how likely it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What it adds to the text.
+    pub bytes: Vec<u8>,
+    /// The token itself, and then the likeliest in its place; never empty.
+    pub odds: Vec<Likely>,
 }
 
 /// Why a request failed, for its client.

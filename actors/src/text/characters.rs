@@ -7,6 +7,11 @@ pub struct Characters {
 }
 
 impl Characters {
+    /// Bytes that are kept.
+    pub fn begun(&self) -> usize {
+        self.begun.len()
+    }
+
     /// Takes more bytes and returns every character that is complete now. Bytes that can no longer become
     /// a character become U+FFFD, one for each maximal run, as in `String::from_utf8_lossy`.
     pub fn push(&mut self, bytes: &[u8]) -> String {

@@ -9,12 +9,13 @@
 //! ```
 
 use super::error::ErrorBody;
+use super::logprobs::{Logprobs, written_bytes};
 use crate::problem::Problem;
 use hyper::StatusCode;
 use serde::Serialize;
 use troop_actors::generate::Finish;
 use troop_actors::ids::{Passport, RequestId};
-use troop_actors::session::protocol::Delivery;
+use troop_actors::session::protocol::{Delivery, Told};
 
 /// What every chunk of an answer repeats.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Heading {
     pub choices: u32,
     /// Whether a stream ends with its usage.
     pub include_usage: bool,
+    /// Whether the tokens are told of.
+    pub logprobs: bool,
 }
 
 impl Heading {
@@ -58,7 +61,7 @@ struct Whole<'a> {
 struct WholeChoice<'a> {
     index: usize,
     message: Message<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<Logprobs<'a>>,
     finish_reason: Option<&'static str>,
 }
 
@@ -86,7 +89,7 @@ struct Chunk<'a> {
 struct ChunkChoice<'a> {
     index: u32,
     delta: Delta<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<Logprobs<'a>>,
     finish_reason: Option<&'static str>,
 }
 
@@ -185,19 +188,23 @@ impl Stream {
                         role: Some("assistant"),
                         content: Some(""),
                     };
-                    self.choice(index, delta, None, out);
+                    self.choice(index, delta, &[], None, out);
                 }
             }
-            Delivery::Text { choice, text } => {
+            Delivery::Text {
+                choice,
+                text,
+                tokens,
+            } => {
                 let delta = Delta {
                     role: None,
                     content: Some(text),
                 };
-                self.choice(*choice, delta, None, out);
+                self.choice(*choice, delta, tokens, None, out);
             }
             Delivery::Ended { choice, finish } => {
                 if let Some(reason) = reason(*finish) {
-                    self.choice(*choice, Delta::default(), Some(reason), out);
+                    self.choice(*choice, Delta::default(), &[], Some(reason), out);
                 }
             }
             Delivery::Done {
@@ -225,13 +232,14 @@ impl Stream {
         &self,
         index: u32,
         delta: Delta,
+        tokens: &[Told],
         finish_reason: Option<&'static str>,
         out: &mut Vec<u8>,
     ) {
         let choice = ChunkChoice {
             index,
             delta,
-            logprobs: None,
+            logprobs: (!tokens.is_empty()).then(|| Logprobs::of(tokens)),
             finish_reason,
         };
         self.chunk(&[choice], None, out);
@@ -270,16 +278,24 @@ pub(crate) fn comment(words: &str, out: &mut Vec<u8>) {
 /// Gathers a whole answer.
 pub struct Gathered {
     heading: Heading,
-    texts: Vec<(String, Option<&'static str>)>,
+    choices: Vec<GatheredChoice>,
     bytes: usize,
     bytes_max: usize,
+}
+
+/// One choice of it so far.
+#[derive(Clone, Default)]
+struct GatheredChoice {
+    text: String,
+    tokens: Vec<Told>,
+    finish_reason: Option<&'static str>,
 }
 
 impl Gathered {
     /// Nothing yet, and never more than `bytes_max` of text.
     pub fn new(heading: Heading, bytes_max: usize) -> Gathered {
         Gathered {
-            texts: vec![(String::new(), None); heading.choices as usize],
+            choices: vec![GatheredChoice::default(); heading.choices as usize],
             heading,
             bytes: 0,
             bytes_max,
@@ -290,8 +306,12 @@ impl Gathered {
     pub fn take(&mut self, delivery: Delivery) -> Result<Option<Vec<u8>>, Problem> {
         match delivery {
             Delivery::Waiting { .. } | Delivery::Started { .. } => Ok(None),
-            Delivery::Text { choice, text } => {
-                self.bytes += text.len();
+            Delivery::Text {
+                choice,
+                text,
+                tokens,
+            } => {
+                self.bytes += text.len() + written_bytes(&tokens);
                 if self.bytes > self.bytes_max {
                     return Err(Problem::new(
                         StatusCode::BAD_GATEWAY,
@@ -302,11 +322,13 @@ impl Gathered {
                         ),
                     ));
                 }
-                self.choice(choice)?.0.push_str(&text);
+                let choice = self.choice(choice)?;
+                choice.text.push_str(&text);
+                choice.tokens.extend(tokens);
                 Ok(None)
             }
             Delivery::Ended { choice, finish } => {
-                self.choice(choice)?.1 = reason(finish);
+                self.choice(choice)?.finish_reason = reason(finish);
                 Ok(None)
             }
             Delivery::Done {
@@ -317,8 +339,8 @@ impl Gathered {
         }
     }
 
-    fn choice(&mut self, choice: u32) -> Result<&mut (String, Option<&'static str>), Problem> {
-        self.texts.get_mut(choice as usize).ok_or_else(|| {
+    fn choice(&mut self, choice: u32) -> Result<&mut GatheredChoice, Problem> {
+        self.choices.get_mut(choice as usize).ok_or_else(|| {
             Problem::new(
                 StatusCode::BAD_GATEWAY,
                 "bad_worker",
@@ -329,18 +351,18 @@ impl Gathered {
 
     fn body(&self, usage: Usage) -> Vec<u8> {
         let choices = self
-            .texts
+            .choices
             .iter()
             .enumerate()
-            .map(|(index, (content, finish_reason))| WholeChoice {
+            .map(|(index, choice)| WholeChoice {
                 index,
                 message: Message {
                     role: "assistant",
-                    content,
+                    content: &choice.text,
                     refusal: None,
                 },
-                logprobs: None,
-                finish_reason: *finish_reason,
+                logprobs: (self.heading.logprobs).then(|| Logprobs::of(&choice.tokens)),
+                finish_reason: choice.finish_reason,
             })
             .collect();
         let whole = Whole {

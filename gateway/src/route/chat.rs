@@ -39,30 +39,31 @@ pub(super) async fn answer(
     drop(body);
 
     let list = shared.ask("scheduler", shared.backend.models()).await?;
-    let model = models::find(&list, &chat.model)?;
+    let model = models::find(&list, &chat.asked.model)?;
     let now = shared.clock.now();
     let heading = Heading {
         request: id,
         created: now.seconds(),
-        model: chat.model.clone(),
+        model: chat.asked.model.clone(),
         passport: model.passport,
-        choices: chat.choices,
-        include_usage: chat.include_usage,
+        choices: chat.asked.choices,
+        include_usage: chat.asked.include_usage,
+        logprobs: chat.logprobs.is_some(),
     };
     let opened = shared.begin(
         id,
         OpenRequest {
             request: id.to_string(),
             member: payer.to_string(),
-            model: chat.model.clone(),
-            choices: chat.choices,
-            stream: chat.stream,
+            model: chat.asked.model.clone(),
+            choices: chat.asked.choices,
+            stream: chat.asked.stream,
             since_ms: now.0,
         },
         peer,
         share,
     )?;
-    let stream = chat.stream;
+    let stream = chat.asked.stream;
     let seed = u64::from_le_bytes(shared.draw());
     let generate = chat.generate(model.passport, model.context, seed, now.seconds());
     let order = Order {

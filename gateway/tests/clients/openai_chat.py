@@ -206,6 +206,69 @@ def a_bias_keeps_a_token_out():
 
 
 @check
+def the_odds_of_every_token_are_told_if_asked_for():
+    plain = chat().choices[0]
+    whole = chat(logprobs=True, top_logprobs=3).choices[0]
+    assert whole.message == plain.message and whole.logprobs.refusal is None
+    told = whole.logprobs.content
+    joined = b"".join(bytes(token.bytes) for token in told).decode()
+    assert joined == whole.message.content, (joined, whole.message.content)
+    for token in told:
+        likeliest = [one.logprob for one in token.top_logprobs]
+        assert len(likeliest) == 3 and likeliest == sorted(likeliest, reverse=True)
+        assert token.logprob == likeliest[0] <= 0, "greedy takes the likeliest"
+        assert token.token == token.top_logprobs[0].token
+    chunks = list(chat(logprobs=True, top_logprobs=3, stream=True))
+    streamed = [c.choices[0].logprobs.content for c in chunks if c.choices[0].logprobs]
+    assert sum(streamed, []) == told, "to the last bit"
+    assert all(token.top_logprobs == [] for token in chat(logprobs=True).choices[0].logprobs.content)
+
+
+@check
+def odds_stay_with_their_text_when_a_stop_string_is_held_back():
+    text = chat(max_tokens=24).choices[0].message.content
+    stop = text[len(text) // 2 :][:6]
+    for how in ({"stop": stop}, {"stop": stop + "never"}):
+        whole = chat(max_tokens=24, logprobs=True, **how).choices[0]
+        told = b"".join(bytes(token.bytes) for token in whole.logprobs.content).decode()
+        assert told.startswith(whole.message.content)
+        assert len(told) - len(whole.message.content) < 12, "no more than the token it ends in"
+        seen, bytes_seen = "", b""
+        for chunk in chat(max_tokens=24, logprobs=True, stream=True, **how):
+            choice = chunk.choices[0]
+            seen += choice.delta.content or ""
+            for token in choice.logprobs.content if choice.logprobs else []:
+                bytes_seen += bytes(token.bytes)
+        assert seen == whole.message.content and bytes_seen.decode() == told
+
+
+@check
+def an_answer_that_is_begun_is_continued():
+    ask = {"role": "user", "content": "What is the capital of France?"}
+    begun = [ask, {"role": "assistant", "content": "The capital of France is Pa"}]
+    text = chat(messages=begun).choices[0].message.content
+    assert text.startswith("ris"), text
+    more = {"continue_final_message": True, "add_generation_prompt": False}
+    assert chat(messages=begun, extra_body=more).choices[0].message.content == text
+    bad("continue_final_message", messages=begun, extra_body={"continue_final_message": False})
+    bad("continue_final_message", extra_body={"continue_final_message": True})
+
+
+@check
+def tokens_that_end_an_answer_can_be_named_and_put_off():
+    plain = chat(max_tokens=64)
+    assert plain.choices[0].finish_reason == "stop"
+    least = plain.usage.completion_tokens + 3
+    longer = chat(max_tokens=64, extra_body={"min_tokens": least})
+    assert longer.usage.completion_tokens > least
+    assert longer.choices[0].message.content.startswith(plain.choices[0].message.content)
+    on = chat(max_tokens=64, extra_body={"ignore_eos": True})
+    assert on.usage.completion_tokens == 64 and on.choices[0].finish_reason == "length"
+    bad("min_tokens", extra_body={"min_tokens": 17})
+    bad("stop_token_ids", extra_body={"stop_token_ids": [1 << 30]})
+
+
+@check
 def content_may_come_in_parts_and_unknown_fields_are_ignored():
     parts = [{"role": "user", "content": [{"type": "text", "text": "Say hello."}]}]
     more = {"nobody_heard_of": {"this": 1}}
@@ -254,7 +317,6 @@ def what_is_not_served_is_refused_by_name():
     bad("tools", "unsupported_parameter", tools=[function])
     json_format = {"type": "json_object"}
     bad("response_format", "unsupported_parameter", response_format=json_format)
-    bad("logprobs", "unsupported_parameter", logprobs=True)
 
 
 @check

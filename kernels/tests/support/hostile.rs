@@ -88,7 +88,7 @@ fn use_all(gguf: &Gguf<'_>, file: &[u8]) -> Result<(), (String, String)> {
                 now_seconds: Some(0),
                 add_generation_prompt: true,
             };
-            let _ = template.prompt(&tokenizer, &conversation);
+            let _ = template.prompt(&tokenizer, &conversation, "");
         }
     }
     let model = Model::load(gguf, file, Isa::detect());

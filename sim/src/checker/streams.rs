@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use troop_actors::generate::Finish;
 use troop_actors::ids::{Digest, RequestId};
 use troop_actors::receipt::Receipt;
-use troop_actors::session::protocol::Delivery;
+use troop_actors::session::protocol::{Delivery, Told};
 
 /// The right answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct RightChoice {
     pub tokens: u32,
     /// Its text, as a client sees it.
     pub text: String,
+    /// The tokens of that text, if the client asked how likely they were.
+    pub told: Vec<Told>,
     /// How it ends.
     pub finish: Finish,
 }
@@ -43,6 +45,7 @@ pub struct Streams {
 struct Stream {
     right: Right,
     got: Vec<usize>,
+    told: Vec<usize>,
     ended: Vec<bool>,
     done: bool,
 }
@@ -54,6 +57,7 @@ impl Streams {
         let stream = Stream {
             right,
             got: vec![0; choices],
+            told: vec![0; choices],
             ended: vec![false; choices],
             done: false,
         };
@@ -78,7 +82,11 @@ impl Streams {
                     )
                 })
             }
-            Delivery::Text { choice, text } => {
+            Delivery::Text {
+                choice,
+                text,
+                tokens,
+            } => {
                 let index = *choice as usize;
                 require(
                     index < stream.got.len() && !stream.ended[index],
@@ -98,6 +106,11 @@ impl Streams {
                     )
                 })?;
                 stream.got[index] = at + text.len();
+                let (whole, at) = (&stream.right.choices[index].told, stream.told[index]);
+                require(whole[at..].starts_with(tokens), NAME, || {
+                    format!("{request:?} choice {choice} is told wrong odds at token {at}")
+                })?;
+                stream.told[index] = at + tokens.len();
                 Ok(())
             }
             Delivery::Ended { choice, finish } => {
@@ -114,6 +127,9 @@ impl Streams {
                     });
                 }
                 let right = &stream.right.choices[index];
+                require(stream.told[index] == right.told.len(), NAME, || {
+                    format!("{request:?} choice {choice} ends before all its odds are told")
+                })?;
                 require(stream.got[index] == right.text.len(), NAME, || {
                     format!(
                         "{request:?} choice {choice} ends after {} of {} bytes",

@@ -1,7 +1,7 @@
 //! The door against good tickets, used ones, old ones and those of others.
 
 use super::*;
-use crate::generate::{Generate, Prompt, Sampling};
+use crate::generate::{Generate, Prompt};
 use crate::ids::{HoldId, MemberId, NodeKey, Passport};
 use crate::price::Prices;
 use crate::ticket::TicketError;
@@ -47,14 +47,9 @@ fn claims(number: u32) -> Claims {
 fn work() -> Work {
     Work {
         generate: Generate {
-            model: Passport([6; 32]),
-            prompt: Prompt::Text("hello".into()),
-            sampling: Sampling::default(),
             choices: 2,
             tokens_max: 10,
-            stop: Vec::new(),
-            ignore_end: false,
-            now_seconds: 0,
+            ..Generate::new(Passport([6; 32]), Prompt::Text("hello".into()))
         },
         resume: None,
     }

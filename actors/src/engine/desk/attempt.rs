@@ -3,7 +3,7 @@
 use super::super::checks;
 use super::Words;
 use crate::contract::Time;
-use crate::generate::{Event, Failure, Finish, Prompt, ResumeChoice, Tally, Work};
+use crate::generate::{Event, Failure, Finish, Generate, Prompt, ResumeChoice, Tally, Work};
 use crate::receipt::transcript;
 use crate::text::StopScan;
 use std::sync::Arc;
@@ -21,12 +21,56 @@ pub(super) struct Attempt {
 }
 
 /// What ends a choice, besides stop strings.
-#[derive(Clone, Copy)]
 pub(super) struct Ending {
     /// Not the model's own end tokens.
     ignore_end: bool,
+    /// These tokens.
+    stop_ids: Vec<u32>,
     /// This many tokens.
     tokens_max: u32,
+    /// Nothing before it has so many.
+    tokens_min: u32,
+    /// The tokens that end nothing, as a sampler's mask; empty where nothing holds them back.
+    going_on: Vec<u32>,
+}
+
+impl Ending {
+    fn new(generate: &Generate, tokens_max: u32, words: &impl Words) -> Ending {
+        let mut ending = Ending {
+            ignore_end: generate.ignore_end,
+            stop_ids: generate.stop_ids.clone(),
+            tokens_max,
+            tokens_min: generate.tokens_min,
+            going_on: Vec::new(),
+        };
+        if ending.tokens_min > 0 {
+            let vocabulary = words.vocabulary();
+            let mut mask = vec![0; vocabulary.div_ceil(32) as usize];
+            for id in (0..vocabulary).filter(|id| !ending.by(*id, words)) {
+                mask[id as usize / 32] |= 1 << (id % 32);
+            }
+            ending.going_on = mask;
+        }
+        ending
+    }
+
+    /// Whether a choice ends with this token.
+    fn by(&self, id: u32, words: &impl Words) -> bool {
+        self.stop_ids.contains(&id) || words.is_end(id) && !self.ignore_end
+    }
+
+    /// What a token adds to the text: nothing, if a choice is told to end with it.
+    pub(super) fn piece<'w>(&self, id: u32, words: &'w impl Words) -> &'w [u8] {
+        match self.stop_ids.contains(&id) {
+            true => &[],
+            false => words.piece(id),
+        }
+    }
+
+    /// What may be drawn at `position`; `None` where everything may.
+    pub(super) fn mask(&self, position: u32) -> Option<&[u32]> {
+        (position < self.tokens_min).then_some(&*self.going_on)
+    }
 }
 
 /// One continuation of the prompt.
@@ -39,11 +83,11 @@ pub(super) struct Choice {
 
 impl Choice {
     /// Takes note of the next token, drawn here or by an earlier attempt.
-    pub(super) fn add(&mut self, id: u32, ending: Ending, words: &impl Words) {
+    pub(super) fn add(&mut self, id: u32, ending: &Ending, words: &impl Words) {
         self.ids.push(id);
         self.sampler.accept(id);
-        let stopped = self.scan.push(words.piece(id)).is_some();
-        if stopped || words.is_end(id) && !ending.ignore_end {
+        let stopped = self.scan.push(ending.piece(id, words)).is_some();
+        if stopped || ending.by(id, words) {
             self.finish = Some(Finish::Stop);
         } else if self.ids.len() >= ending.tokens_max as usize {
             self.finish = Some(Finish::Length);
@@ -94,10 +138,8 @@ impl Attempt {
         events.push(Event::Started {
             prompt: prompt.clone(),
         });
-        let ending = Ending {
-            ignore_end: generate.ignore_end,
-            tokens_max: generate.tokens_max.min(context - length),
-        };
+        let tokens_max = generate.tokens_max.min(context - length);
+        let ending = Ending::new(&generate, tokens_max, words);
         let mut choices = Vec::with_capacity(before.len());
         for (index, before) in before.into_iter().enumerate() {
             checks::ids("resume.choices.ids", &before.ids, words.vocabulary())?;
@@ -118,7 +160,7 @@ impl Attempt {
                         ),
                     ));
                 }
-                choice.add(*id, ending, words);
+                choice.add(*id, &ending, words);
             }
             match (before.finish, choice.finish) {
                 (Some(said), _) => choice.finish = Some(said),
@@ -174,7 +216,7 @@ fn tokens_min(prompt: &Prompt, longest: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::{Generate, Sampling, Turn};
+    use crate::generate::{Generate, Turn};
     use crate::ids::Passport;
 
     /// Words that nobody is to read: three bytes a token.
@@ -186,6 +228,10 @@ mod tests {
         }
 
         fn piece(&self, _id: u32) -> &[u8] {
+            b"abc"
+        }
+
+        fn name(&self, _id: u32) -> &[u8] {
             b"abc"
         }
 
@@ -215,16 +261,7 @@ mod tests {
             (Prompt::Text(long(5 << 20)), 1_747_627),
             (Prompt::Tokens(vec![0; 9]), 9),
         ] {
-            let generate = Generate {
-                model: Passport([0; 32]),
-                prompt,
-                sampling: Sampling::default(),
-                choices: 1,
-                tokens_max: 1,
-                stop: Vec::new(),
-                ignore_end: false,
-                now_seconds: 0,
-            };
+            let generate = Generate::new(Passport([0; 32]), prompt);
             let resume = None;
             let work = Work { generate, resume };
             let opened = Attempt::open(Time(0), work, &Unread, 8, &mut Vec::new());

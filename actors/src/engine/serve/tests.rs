@@ -4,7 +4,7 @@ use super::super::batch::Plan;
 use super::super::frames::ToEngine;
 use super::super::pretend::{PretendForward, PretendWords, facts};
 use super::*;
-use crate::generate::{Failure, Generate, Prompt, Sampling, Work};
+use crate::generate::{Failure, Generate, Prompt, Work};
 use crate::ids::{AttemptId, Passport};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -62,15 +62,11 @@ impl Write for Told {
 }
 
 fn start(number: u8) -> ToEngine {
+    let prompt = Prompt::Text(format!("prompt {number}"));
     let generate = Generate {
-        model: Passport([0; 32]),
-        prompt: Prompt::Text(format!("prompt {number}")),
-        sampling: Sampling::default(),
-        choices: 1,
         tokens_max: 50,
-        stop: Vec::new(),
         ignore_end: true,
-        now_seconds: 0,
+        ..Generate::new(Passport([0; 32]), prompt)
     };
     ToEngine::Start {
         attempt: AttemptId([number; 16]),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Event, Failure, Finish, Generate, Prompt, Sampling, Tally, Work};
+use crate::generate::{Event, Failure, Finish, Generate, Prompt, Tally, Work};
 use crate::ids::{Digest, HoldId, NodeId, RequestId};
 use crate::ticket::Claims;
 
@@ -93,14 +93,8 @@ impl Desk {
             stream_seconds_max: STREAM_SECONDS_MAX,
         };
         let generate = Generate {
-            model: MODEL,
-            prompt: Prompt::Text("x".to_owned()),
-            sampling: Sampling::default(),
-            choices: 1,
             tokens_max: 10,
-            stop: Vec::new(),
-            ignore_end: false,
-            now_seconds: 0,
+            ..Generate::new(MODEL, Prompt::Text("x".to_owned()))
         };
         let work = Box::new(Work {
             generate,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Finish, Generate, Prompt, Sampling, Tally};
+use crate::generate::{Finish, Generate, Prompt, Tally};
 use crate::ids::{Digest, HoldId, MemberId, Passport, RequestId};
 use crate::receipt::{Half, Receipt, transcript};
 
@@ -20,14 +20,10 @@ impl Desk {
     fn new(choices: u32) -> Desk {
         let [client, worker] = [1, 2].map(|n| NodeKey::from_secret([n; 32]));
         let generate = Generate {
-            model: Passport([3; 32]),
-            prompt: Prompt::Text("hi".to_owned()),
-            sampling: Sampling::default(),
             choices,
             tokens_max: 10,
             stop: vec!["END".to_owned()],
-            ignore_end: false,
-            now_seconds: 0,
+            ..Generate::new(Passport([3; 32]), Prompt::Text("hi".to_owned()))
         };
         let order = Order {
             request: RequestId([4; 16]),
@@ -102,6 +98,7 @@ impl Desk {
                 position,
                 id: 100 + position,
                 bytes,
+                odds: Vec::new(),
             },
         )
     }
@@ -254,6 +251,7 @@ fn what_cannot_be_of_an_honest_whole_stream_ends_the_attempt() {
                 position: 2,
                 id: 1,
                 bytes: vec![],
+                odds: Vec::new(),
             },
         ),
         (
@@ -263,6 +261,7 @@ fn what_cannot_be_of_an_honest_whole_stream_ends_the_attempt() {
                 position: 0,
                 id: 7,
                 bytes: vec![],
+                odds: Vec::new(),
             },
         ),
         ("another prompt", Event::Started { prompt: vec![1] }),
@@ -273,6 +272,7 @@ fn what_cannot_be_of_an_honest_whole_stream_ends_the_attempt() {
                 position: 0,
                 id: 1,
                 bytes: vec![],
+                odds: Vec::new(),
             },
         ),
         ("more tokens than came", ended(2)),

@@ -13,6 +13,7 @@ fn heading(choices: u32) -> Heading {
         passport: Passport([9; 32]),
         choices,
         include_usage: true,
+        logprobs: false,
     }
 }
 
@@ -25,6 +26,7 @@ fn deliveries(texts: &[(u32, String)], choices: u32) -> Vec<Delivery> {
     all.extend(texts.iter().map(|(choice, text)| Delivery::Text {
         choice: choice % choices,
         text: text.clone(),
+        tokens: Vec::new(),
     }));
     all.extend((0..choices).map(|choice| Delivery::Ended {
         choice,
@@ -116,6 +118,7 @@ fn an_answer_without_end_and_a_choice_that_nobody_asked_for_are_refused() {
     let text = |choice, text: &str| Delivery::Text {
         choice,
         text: text.into(),
+        tokens: Vec::new(),
     };
     let mut gathered = Gathered::new(heading(1), 10);
     assert_eq!(gathered.take(text(0, "0123456789")), Ok(None));

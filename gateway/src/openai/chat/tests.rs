@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
+use troop_actors::generate::{CHOICES_MAX, STOPS_MAX, Sampling};
 
 /// A good request, with the fields of `more` added or put in place.
 fn read(more: Value) -> Result<Chat, Problem> {
@@ -22,15 +23,18 @@ fn every_field_is_carried_over() {
         "temperature": 0.5, "top_p": 0.25, "top_k": 40, "min_p": 0.125, "repeat_penalty": 1.5,
         "frequency_penalty": 1, "presence_penalty": -1, "logit_bias": {"9": -100, "10": 1.5},
         "ignore_eos": true, "nobody": {"has": ["heard", "of", "this"]}, "user": "u", "tools": [],
-        "response_format": {"type": "text"}, "logprobs": false, "tool_choice": "auto",
+        "response_format": {"type": "text"}, "tool_choice": "auto", "logprobs": true,
+        "top_logprobs": 20, "min_tokens": 2, "stop_token_ids": [3, 4],
     }))
     .expect("all fields are good");
-    assert!(chat.stream && chat.include_usage && chat.ignore_end);
+    assert!(chat.asked.stream && chat.asked.include_usage && chat.asked.ignore_end);
     assert_eq!(
-        (chat.tokens_max, chat.choices, chat.seed),
+        (chat.asked.tokens_max, chat.asked.choices, chat.asked.seed),
         (Some(7), 3, Some(u64::MAX))
     );
-    assert_eq!(chat.stop, ["a", "b"]);
+    assert_eq!(chat.asked.stop, ["a", "b"]);
+    assert_eq!((chat.logprobs, chat.asked.tokens_min), (Some(20), 2));
+    assert_eq!(chat.asked.stop_ids, [3, 4]);
     let expected = Sampling {
         temperature: 0.5,
         top_p: 0.25,
@@ -42,12 +46,12 @@ fn every_field_is_carried_over() {
         logit_bias: vec![(9, -100.0), (10, 1.5)],
         seed: 0,
     };
-    assert_eq!(chat.sampling, expected);
+    assert_eq!(chat.asked.sampling, expected);
 }
 
 #[test]
 fn a_request_that_does_not_say_how_tokens_are_chosen_leaves_out_the_improbable() {
-    let sampling = |more| read(more).expect("it is well formed").sampling;
+    let sampling = |more| read(more).expect("it is well formed").asked.sampling;
     let unasked = sampling(json!({"repeat_penalty": 1.0, "top_p": null}));
     assert_eq!(
         (
@@ -186,7 +190,24 @@ fn what_is_wrong_is_refused_by_its_name() {
             "response_format",
         ),
         (json!({"response_format": {}}), "response_format.type"),
-        (json!({"logprobs": true}), "logprobs"),
+        (json!({"logprobs": 1}), "logprobs"),
+        (
+            json!({"logprobs": true, "top_logprobs": 21}),
+            "top_logprobs",
+        ),
+        (json!({"min_tokens": -1}), "min_tokens"),
+        (json!({"min_tokens": 5, "max_tokens": 4}), "min_tokens"),
+        (json!({"stop_token_ids": [1, -1]}), "stop_token_ids"),
+        (json!({"stop_token_ids": vec![1; 65]}), "stop_token_ids"),
+        (json!({"stop_token_ids": "1"}), "stop_token_ids"),
+        (
+            json!({"continue_final_message": true}),
+            "continue_final_message",
+        ),
+        (
+            json!({"add_generation_prompt": false}),
+            "add_generation_prompt",
+        ),
         (json!({"top_logprobs": 2}), "top_logprobs"),
         (json!({"reasoning_effort": "high"}), "reasoning_effort"),
         (json!({"options": {"temperature": 0}}), "options"),
@@ -248,14 +269,14 @@ proptest! {
                 prop_assert!(param.starts_with(field), "{field}: {param}");
             }
             Ok(chat) => {
-                let sampling = &chat.sampling;
+                let sampling = &chat.asked.sampling;
                 prop_assert!((0.0..=2.0).contains(&sampling.temperature));
                 prop_assert!((0.0..=1.0).contains(&sampling.top_p));
                 prop_assert!((0.0..=1.0).contains(&sampling.min_p));
                 prop_assert!(sampling.repetition_penalty > 0.0);
                 prop_assert!(sampling.logit_bias.iter().all(|(_, bias)| bias.abs() <= 100.0));
-                prop_assert!((1..=CHOICES_MAX).contains(&chat.choices));
-                prop_assert!(chat.tokens_max != Some(0) && chat.stop.len() <= STOPS_MAX);
+                prop_assert!((1..=CHOICES_MAX).contains(&chat.asked.choices));
+                prop_assert!(chat.asked.tokens_max != Some(0) && chat.asked.stop.len() <= STOPS_MAX);
             }
         }
     }
@@ -282,6 +303,10 @@ const FIELDS: &[&str] = &[
     "tools",
     "tool_choice",
     "logprobs",
+    "top_logprobs",
+    "min_tokens",
+    "stop_token_ids",
+    "continue_final_message",
     "response_format",
     "modalities",
     "mirostat",

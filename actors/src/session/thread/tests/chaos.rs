@@ -118,6 +118,7 @@ impl Truth {
                     position,
                     id,
                     bytes: piece.to_vec(),
+                    odds: Vec::new(),
                 });
                 if scan.push(piece).is_some() {
                     break;
@@ -204,7 +205,9 @@ impl Chaos {
                 .seen
                 .iter()
                 .map(|delivery| match delivery {
-                    Delivery::Text { choice: of, text } if *of == choice => text.as_str(),
+                    Delivery::Text {
+                        choice: of, text, ..
+                    } if *of == choice => text.as_str(),
                     _ => "",
                 })
                 .collect();
@@ -300,6 +303,7 @@ impl Chaos {
                     position,
                     id,
                     bytes,
+                    ..
                 }) = next
                 {
                     self.event(Event::Token {
@@ -307,6 +311,7 @@ impl Chaos {
                         position: position + 1,
                         id: id + 1,
                         bytes,
+                        odds: Vec::new(),
                     });
                 }
             }
@@ -316,6 +321,7 @@ impl Chaos {
                 position: 0,
                 id: 9_999,
                 bytes: Vec::new(),
+                odds: Vec::new(),
             }),
             Act::Close { honest, failed } => {
                 let failure = failed.then_some(Failure::EmptyPrompt);
@@ -387,7 +393,7 @@ proptest! {
         prop_assert!(chaos.hung_up || chaos.desk.endings() == 1, "{:?}", chaos.desk.seen);
         if done {
             let texts: Vec<String> = (0..CHOICES).map(|choice| chaos.desk.seen.iter().map(|delivery| match delivery {
-                Delivery::Text { choice: of, text } if *of == choice => text.as_str(),
+                Delivery::Text { choice: of, text, .. } if *of == choice => text.as_str(),
                 _ => "",
             }).collect()).collect();
             prop_assert_eq!(&texts[..], &chaos.truth.texts[..]);
