@@ -54,17 +54,21 @@ pub fn nearest<'a>(asked: &str, names: impl Iterator<Item = &'a str>) -> Option<
         .map(|(_, name)| name)
 }
 
-/// Letters to insert, remove or exchange to get from one word to the other (Levenshtein).
+/// Letters to insert, remove or exchange, and neighbours to swap, to get from one word to the other.
 fn distance(from: &[char], to: &[char]) -> usize {
+    let mut above: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut below = vec![i + 1];
         for (j, b) in to.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
+            let exchanged = row[j] + usize::from(a != b);
+            let mut least = exchanged.min(below[j] + 1).min(row[j + 1] + 1);
+            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
+                least = least.min(above[j - 1] + 1);
+            }
+            below.push(least);
         }
+        above = std::mem::replace(&mut row, below);
     }
     row[to.len()]
 }
@@ -100,6 +104,8 @@ mod tests {
         let cases = [
             ("smolm2", Some("smollm2")),
             ("SmolLM2", Some("smollm2")),
+            ("smollm2 ", Some("smollm2")),
+            ("somlml2", Some("smollm2")),
             ("qwen3", Some("qwen3:0.6b")),
             ("gpt-4o-mini", None),
             ("", None),

@@ -88,7 +88,7 @@ enum Color {
 enum Verb {
     /// Run a node: fetch what it serves, serve it, keep the books
     Node(node::NodeArgs),
-    /// Ask a model, on the running node or on one started for the occasion
+    /// Talk with a model, or ask it once
     Run(run::RunArgs),
     /// Fetch a model
     Pull(models::PullArgs),
@@ -134,13 +134,14 @@ struct Context {
     quiet: bool,
     bars: bool,
     timeout: Option<Duration>,
+    verbose: u8,
 }
 
 impl Context {
     /// Says something to a person; data goes to [`print`].
     fn say(&self, line: impl Display) {
         if !self.quiet {
-            eprintln!("{line}");
+            anstream::eprintln!("{line}");
         }
     }
 
@@ -159,17 +160,6 @@ impl Context {
             }
             once()?;
             std::thread::sleep(WATCH_EVERY);
-        }
-    }
-
-    #[cfg(test)]
-    fn quiet(home: Home) -> Context {
-        Context {
-            home,
-            json: false,
-            quiet: true,
-            bars: false,
-            timeout: None,
         }
     }
 }
@@ -198,7 +188,9 @@ pub fn main() -> ExitCode {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    trace(line.verbose);
+    // An answer's timings are more than nothing, and less than a log.
+    let timed = matches!(line.verb, Some(Verb::Run(_)));
+    trace(line.verbose.saturating_sub(timed.into()));
     let json = line.json;
     match go(line) {
         Ok(()) => ExitCode::SUCCESS,
@@ -251,6 +243,7 @@ fn go(line: Line) -> Result<(), Fault> {
         quiet: line.quiet,
         bars,
         timeout: line.timeout,
+        verbose: line.verbose,
     };
     match line.verb {
         None => bare(&context),

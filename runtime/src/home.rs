@@ -10,6 +10,7 @@ use troop_actors::ports::Entropy;
 #[derive(Clone, Debug)]
 pub struct Home {
     folder: PathBuf,
+    state: PathBuf,
 }
 
 /// The folder cannot be used.
@@ -52,16 +53,22 @@ pub enum HomeError {
 }
 
 impl Home {
-    /// `given`, or `$XDG_DATA_HOME/troop`, or `~/.local/share/troop`.
+    /// `given`, or `$XDG_DATA_HOME/troop`, or `~/.local/share/troop`. What is only this user's habits is kept
+    /// there too where it is given, else in `$XDG_STATE_HOME/troop` or `~/.local/state/troop`.
     pub fn find(given: Option<PathBuf>) -> Result<Home, HomeError> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let folder = given
-            .or_else(|| Some(PathBuf::from(variable("XDG_DATA_HOME")?).join("troop")))
-            .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".local/share/troop")))
-            .ok_or(HomeError::Unknown)?;
-        // Children and other working directories must mean the same folder.
-        let folder = std::path::absolute(&folder).map_err(disk(&folder))?;
-        Ok(Home { folder })
+        let find = |name: &str, usual: &str| {
+            let named = variable(name).map(|base| PathBuf::from(base).join("troop"));
+            let usual = || Some(PathBuf::from(variable("HOME")?).join(usual).join("troop"));
+            let folder = given.clone().or(named).or_else(usual);
+            let folder = folder.ok_or(HomeError::Unknown)?;
+            // Children and other working directories must mean the same folder.
+            std::path::absolute(&folder).map_err(disk(&folder))
+        };
+        Ok(Home {
+            folder: find("XDG_DATA_HOME", ".local/share")?,
+            state: find("XDG_STATE_HOME", ".local/state")?,
+        })
     }
 
     /// Makes the folder if it is absent. One that is there and open to others is closed, but only if it is
@@ -94,6 +101,11 @@ impl Home {
     /// A path below the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// Where the history of what was typed is kept.
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// The folder.

@@ -132,6 +132,8 @@ impl ChildEngines {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A group of its own: Ctrl-C on the node's terminal is for the node, which lets requests finish.
+            .process_group(0)
             .kill_on_drop(true);
         Ok(command)
     }

@@ -164,8 +164,14 @@ fn an_answer_that_breaks_off_is_printed_once_and_starts_no_node() {
     let folder = folder("broken");
     let socket = UnixListener::bind(folder.0.join("ctl.sock")).expect("free");
     let asked = std::thread::spawn(move || {
-        let (mut client, _) = socket.accept().expect("one question");
-        let _ = client.read(&mut [0; 4096]).expect("it asks");
+        let heard = || {
+            let (mut client, _) = socket.accept().expect("one question");
+            let _ = client.read(&mut [0; 4096]).expect("it asks");
+            client
+        };
+        let model = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        heard().write_all(model).expect("it listens");
+        let mut client = heard();
         let event = "data: {\"choices\":[{\"delta\":{\"content\":\"The sky\"}}]}\n\n";
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         let chunk = format!("{head}{:x}\r\n{event}\r\n", event.len());
@@ -175,7 +181,7 @@ fn an_answer_that_breaks_off_is_printed_once_and_starts_no_node() {
     asked.join().expect("asked once");
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     assert_eq!(run.status.code(), Some(1), "{said}");
-    assert_eq!(String::from_utf8_lossy(&run.stdout), "The sky");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "The sky\n");
     assert!(
         said.contains("broke off") && !said.contains("starting one"),
         "{said}"

@@ -61,6 +61,10 @@ fn environment(context: &Context, line: &Command) -> Result<(), Fault> {
             "What is said on stderr, as in info,troop=debug; overrules --verbose",
         ),
         ("NO_COLOR", "If set, no colours"),
+        (
+            "TROOP_NOHISTORY",
+            "If set, nothing of what is typed to troop run is kept",
+        ),
     ];
     rows.extend(alone.map(|(name, help)| vec![name.to_owned(), "-".to_owned(), help.to_owned()]));
     rows.sort();

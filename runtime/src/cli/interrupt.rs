@@ -1,9 +1,21 @@
-//! Ctrl-C during long work that blocks: once ends it in good order, twice at once.
+//! Ctrl-C during long work. What blocks asks whether it came: once ends it in good order, twice at once. What
+//! waits is dropped where it stands.
 
 use super::fault::{Code, Fault};
 use super::tokio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What `work` comes to, unless Ctrl-C comes first.
+pub(super) async fn interruptible<T>(
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    ::tokio::select! {
+        biased;
+        _ = ::tokio::signal::ctrl_c() => Err(Fault::new(Code::Interrupted, "stopped by Ctrl-C")),
+        outcome = work => outcome,
+    }
+}
 
 /// Listens for Ctrl-C for as long as it lives.
 pub(super) struct Interrupt {
