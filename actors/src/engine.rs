@@ -17,18 +17,21 @@ mod checks;
 mod desk;
 pub mod frames;
 mod inbox;
+mod memory;
 pub mod native;
 mod pace;
 mod pages;
 pub mod pipe;
+mod prefixes;
 pub mod pretend;
 mod serve;
 
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Limits, PageCopy, Place, Plan, Run};
+pub use batch::{Batch, Limits, Place, Plan, Run};
 pub use desk::{ATTEMPTS_MAX, Desk, Forward, Words};
+pub use memory::{Copies, PageCopy};
 pub use pace::BUDGET_MAX;
 pub use pages::{PAGE_TOKENS, PageId};
 pub use serve::{say_unfit, serve};

@@ -28,7 +28,7 @@ pub struct EngineArgs {
     /// Threads that compute; as many as there are cores if not given
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Bytes for keys and values; a quarter of the free memory and 1 GiB at most if not given
+    /// Bytes for keys and values; half of what weights leave free and 1 GiB at most if not given
     #[arg(long, value_name = "N")]
     pub kv_bytes: Option<u64>,
     /// Sequences that run at once
@@ -44,7 +44,8 @@ pub fn run(args: EngineArgs) -> ExitCode {
     };
     let means = Means {
         threads: args.threads.unwrap_or_else(cores).clamp(1, THREADS_MAX),
-        kv_bytes: args.kv_bytes.unwrap_or_else(kv_bytes),
+        kv_bytes: args.kv_bytes,
+        free_bytes: free_bytes(),
         sequences_max: args.sequences.clamp(1, 256),
     };
     let desk = map(&args.model).and_then(|file| {
@@ -99,18 +100,24 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A quarter of the memory that is free now, and 1 GiB at most. Untouched pages take none of it.
-fn kv_bytes() -> u64 {
-    let free = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("MemAvailable:"))?;
-            let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-            Some(kilobytes * 1024)
-        });
-    free.map_or(KV_BYTES_MAX, |free| (free / 4).min(KV_BYTES_MAX))
+/// Bytes of memory that nobody uses: of the machine, or of the group that this process is confined to.
+fn free_bytes() -> Option<u64> {
+    let machine = read("/proc/meminfo").and_then(|text| {
+        let mut lines = text.lines();
+        let line = lines.find(|line| line.starts_with("MemAvailable:"))?;
+        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        kilobytes.checked_mul(1024)
+    });
+    // A group without a limit says `max`, which is no number.
+    let number = |path| read(path)?.trim().parse::<u64>().ok();
+    let limit = number("/sys/fs/cgroup/memory.max");
+    let group = limit.zip(number("/sys/fs/cgroup/memory.current"));
+    let group = group.map(|(limit, used)| limit.saturating_sub(used));
+    machine.into_iter().chain(group).min()
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
 }
 
 /// What this process may map in all: the file and its weights, which are packed from it at about the same
@@ -119,7 +126,8 @@ fn kv_bytes() -> u64 {
 fn memory_bytes(file: u64, means: Means) -> u64 {
     let weights = file.saturating_add(file / 4);
     let threads = (means.threads as u64 + PACKING_THREADS_MAX) * THREAD_BYTES;
-    [file, weights, means.kv_bytes, threads, WORK_BYTES]
+    let pages = means.kv_bytes.unwrap_or(native::KV_BYTES_MAX);
+    [file, weights, pages, threads, WORK_BYTES]
         .into_iter()
         .fold(0, u64::saturating_add)
 }
@@ -148,5 +156,3 @@ const WORK_BYTES: u64 = 1 << 30;
 const THREAD_BYTES: u64 = 72 << 20;
 /// Threads that pack weights while a model is loaded, and the one that reads the pipe.
 const PACKING_THREADS_MAX: u64 = 9;
-/// Bytes of keys and values, unless told otherwise.
-const KV_BYTES_MAX: u64 = 1 << 30;

@@ -141,7 +141,7 @@ impl Pretend {
 
 impl Forward for Pretend {
     fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>> {
-        for copy in &plan.copies {
+        for copy in &plan.copies.whole {
             self.pages[copy.to.0 as usize] = self.pages[copy.from.0 as usize];
         }
         for run in &plan.runs {
@@ -198,6 +198,9 @@ impl Child {
             weight_bytes: 0,
             pages,
             page_bytes: 4 * u64::from(PAGE_TOKENS),
+            window: 0,
+            window_pages: 0,
+            window_page_bytes: 0,
             class: "pretend".to_owned(),
         };
         Child {

@@ -5,33 +5,40 @@
 //!
 //! ```text
 //! plan ─> copies of pages, then runs: decodes first, what is left of the budget to prefills
-//!           │ the arithmetic evaluates them, the desk draws tokens
-//! commit <──┘ positions move on; drawn tokens join their sequences
+//!                    │ the arithmetic evaluates them, the desk draws tokens
+//! evaluated, drew <──┘ positions move on; drawn tokens join their sequences
 //! ```
 //!
 //! Rules, which `check` asserts where it can:
-//! - B1 A page is held exactly by the sequences that list it; all others are free.
+//! - B1 A page is held exactly by the sequences that list it; all others are free, remembered or not.
 //! - B2 Positions are contiguous: a run begins where the last one ended.
 //! - B3 A sequence is admitted when the pages of its tokens and one more are free, oldest first.
 //! - B4 When pages run out, the youngest sequence gives up its own and waits; it is recomputed from its ids,
 //!   which gives the same bits. The oldest can always go on, because any one sequence fits the pool.
 //! - B5 The choices of an attempt share the full pages of its prompt; the page the prompt ends in is copied.
+//!   So do sequences of one tenant that begin alike, at once or one after the other (see [`super::memory`]).
 //!
 //! Chunks, batches, evictions and shared pages change the schedule only. What is drawn does not depend on
 //! them, because the arithmetic does not.
 
 mod room;
 
-use super::pages::{PageId, Pool, pages_of};
-use crate::ids::AttemptId;
+use super::BUDGET_MAX;
+use super::memory::{Copies, Memory, Sizes, Table};
+use super::pages::{PageId, pages_of};
+use crate::ids::{AttemptId, Digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a batch may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// KV pages.
+    /// KV pages of the layers that see everything.
     pub pages: u32,
+    /// KV pages of the layers with a window.
+    pub window_pages: u32,
+    /// Tokens that layers with a window see; 0 if there are none such.
+    pub window: u32,
     /// Sequences that run at once.
     pub sequences: u32,
     /// Tokens of a sequence, prompt included: what the model can see, and no more than all pages hold.
@@ -51,18 +58,9 @@ pub struct Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Pages to be copied before anything is evaluated.
-    pub copies: Vec<PageCopy>,
+    pub copies: Copies,
     /// What is to be evaluated.
     pub runs: Vec<Run>,
-}
-
-/// A page whose content another page is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageCopy {
-    /// The page to read.
-    pub from: PageId,
-    /// The page to overwrite.
-    pub to: PageId,
 }
 
 /// Consecutive tokens of one sequence.
@@ -76,8 +74,23 @@ pub struct Run {
     pub start: u32,
     /// The sequence's pages, from position 0; they cover the run.
     pub pages: Vec<PageId>,
+    /// Those of the layers with a window: the last one holds the run's last token, the first one the first
+    /// that the run can still see, or one before.
+    pub window_pages: Vec<PageId>,
     /// Whether the last token is the last known one, so that the next is to be drawn after it.
     pub draws: bool,
+}
+
+impl Limits {
+    /// Tokens of one sequence in a step, at most.
+    pub fn step_max(&self) -> u32 {
+        BUDGET_MAX.max(self.sequences)
+    }
+
+    /// Window pages of one sequence, at most.
+    pub fn window_pages_each(&self) -> u32 {
+        Sizes::window_pages_max(self.window, self.step_max(), self.context)
+    }
 }
 
 impl Plan {
@@ -91,12 +104,13 @@ impl Plan {
 #[derive(Debug)]
 pub struct Batch {
     limits: Limits,
-    pool: Pool,
+    memory: Memory,
     groups: BTreeMap<AttemptId, Group>,
     waiting: BTreeSet<Key>,
     running: BTreeMap<Key, Held>,
     arrivals: u64,
     evictions: u64,
+    reused: u64,
 }
 
 /// Age, then choice: the order in which sequences are served.
@@ -106,6 +120,8 @@ type Key = (u64, Place);
 #[derive(Debug)]
 struct Group {
     arrival: u64,
+    /// Whose text it is.
+    tenant: Digest,
     prompt: Arc<[u32]>,
     /// By choice; `None` once it has ended.
     drawn: Vec<Option<Vec<u32>>>,
@@ -116,7 +132,7 @@ struct Group {
 /// What a running sequence holds.
 #[derive(Debug)]
 struct Held {
-    pages: Vec<PageId>,
+    table: Table,
     /// Tokens whose keys and values are in the pages.
     done: u32,
 }
@@ -128,14 +144,12 @@ impl Group {
     }
 
     fn tokens(&self, choice: u32, from: u32, count: u32) -> Vec<u32> {
-        let drawn = self.drawn[choice as usize].iter().flatten();
-        self.prompt
-            .iter()
-            .chain(drawn)
-            .skip(from as usize)
-            .take(count as usize)
-            .copied()
-            .collect()
+        let (from, end) = (from as usize, (from + count) as usize);
+        let drawn = self.drawn[choice as usize].as_deref().unwrap_or_default();
+        let split = self.prompt.len();
+        let of_prompt = &self.prompt[from.min(split)..end.min(split)];
+        let of_drawn = &drawn[from.max(split) - split..end.max(split) - split];
+        [of_prompt, of_drawn].concat()
     }
 }
 
@@ -147,22 +161,35 @@ impl Batch {
             pages_of(limits.context) <= limits.pages,
             "any one sequence fits the pool (B4)"
         );
+        assert!(
+            limits.window_pages_each() <= limits.window_pages,
+            "any one sequence's windows fit the pool (B4)"
+        );
+        let memory = Memory::new(Sizes {
+            pages: limits.pages,
+            window_pages: limits.window_pages,
+            window: limits.window,
+            step_max: limits.step_max(),
+        });
         Batch {
             limits,
-            pool: Pool::new(limits.pages),
+            memory,
             groups: BTreeMap::new(),
             waiting: BTreeSet::new(),
             running: BTreeMap::new(),
             arrivals: 0,
             evictions: 0,
+            reused: 0,
         }
     }
 
     /// New sequences: a prompt, and for each choice the tokens it has already, or `None` if it has ended.
+    /// What is remembered of the tenant's earlier sequences is not evaluated again.
     /// The prompt is not empty, every sequence is shorter than `length_max`, and that is within the context.
     pub fn start(
         &mut self,
         attempt: AttemptId,
+        tenant: Digest,
         prompt: Arc<[u32]>,
         drawn: Vec<Option<Vec<u32>>>,
         length_max: u32,
@@ -180,6 +207,7 @@ impl Batch {
         self.arrivals += 1;
         let group = Group {
             arrival,
+            tenant,
             prompt,
             drawn,
             length_max,
@@ -201,10 +229,12 @@ impl Batch {
 
     /// Ends one sequence and lets go of its pages. One that is not there is ignored.
     pub fn end(&mut self, place: Place) {
-        let Some(group) = self.groups.get_mut(&place.attempt) else {
+        let Some(group) = self.groups.get(&place.attempt) else {
             return;
         };
         let key = (group.arrival, place);
+        self.drop_pages(key);
+        let group = self.groups.get_mut(&place.attempt).expect("it is there");
         if let Some(drawn) = group.drawn.get_mut(place.choice as usize) {
             *drawn = None;
         }
@@ -212,7 +242,6 @@ impl Batch {
             self.groups.remove(&place.attempt);
         }
         self.waiting.remove(&key);
-        self.drop_pages(key);
     }
 
     /// Ends every sequence of an attempt.
@@ -255,36 +284,34 @@ impl Batch {
         let count = prefills.len();
         for (index, (wanted, key)) in prefills.into_iter().enumerate() {
             let share = left.div_ceil((count - index) as u32);
-            let tokens = wanted.min(share);
+            let tokens = wanted.min(share).min(self.limits.step_max());
             left -= tokens;
             plan.runs.push(self.run(key, tokens));
         }
         plan
     }
 
-    /// A step has been evaluated: for each run of `plan`, in order, the token drawn after it, if any.
-    pub fn commit(&mut self, plan: &Plan, drawn: &[Option<u32>]) {
-        assert_eq!(plan.runs.len(), drawn.len(), "one result for each run");
-        for (run, drawn) in plan.runs.iter().zip(drawn) {
-            let Some(group) = self.groups.get_mut(&run.place.attempt) else {
-                continue;
-            };
-            let Some(held) = self.running.get_mut(&(group.arrival, run.place)) else {
-                continue;
-            };
-            assert_eq!(held.done, run.start, "positions are contiguous (B2)");
-            held.done += run.tokens.len() as u32;
-            if let Some(id) = drawn {
-                assert!(run.draws, "only the end of a sequence draws");
-                let ids = group.drawn[run.place.choice as usize].as_mut();
-                ids.expect("a running choice has not ended").push(*id);
-            } else {
-                assert!(
-                    !run.draws,
-                    "a sequence that drew nothing is ended before the commit"
-                );
-            }
-        }
+    /// A run has been evaluated, and all its numbers are finite.
+    pub fn evaluated(&mut self, run: &Run) {
+        let Some(group) = self.groups.get(&run.place.attempt) else {
+            return;
+        };
+        let Some(held) = self.running.get_mut(&(group.arrival, run.place)) else {
+            return;
+        };
+        assert_eq!(held.done, run.start, "positions are contiguous (B2)");
+        held.done += run.tokens.len() as u32;
+        let choice = run.place.choice;
+        let tokens = |from, count| group.tokens(choice, from, count);
+        self.memory.evaluated(&mut held.table, held.done, tokens);
+    }
+
+    /// A token was drawn after a run, and its sequence goes on.
+    pub fn drew(&mut self, place: Place, id: u32) {
+        let group = self.groups.get_mut(&place.attempt);
+        let group = group.expect("who draws has not ended");
+        let ids = group.drawn[place.choice as usize].as_mut();
+        ids.expect("a running choice has not ended").push(id);
     }
 
     /// How many tokens of an attempt's prompt have been evaluated, by the choice that is furthest.
@@ -309,7 +336,7 @@ impl Batch {
 
     /// Pages nobody holds.
     pub fn pages_free(&self) -> u32 {
-        self.pool.free()
+        self.memory.pages_free()
     }
 
     /// How often a sequence had to give up its pages.
@@ -317,10 +344,15 @@ impl Batch {
         self.evictions
     }
 
+    /// Tokens that were remembered, and so not evaluated again.
+    pub fn reused(&self) -> u64 {
+        self.reused
+    }
+
     /// Asserts the rules above.
     pub fn check(&self) {
-        self.pool
-            .check(self.running.values().map(|held| held.pages.as_slice()));
+        self.memory
+            .check(self.running.values().map(|held| &held.table));
         assert!(self.running.len() <= self.limits.sequences as usize);
         for ((arrival, place), held) in &self.running {
             let group = &self.groups[&place.attempt];
@@ -332,7 +364,6 @@ impl Batch {
             let length = group.length(place.choice);
             assert!(held.done < length, "the last token is not evaluated yet");
             assert!(length <= group.length_max);
-            assert!(held.pages.len() >= pages_of(held.done) as usize);
         }
         for (attempt, group) in &self.groups {
             for (choice, drawn) in group.drawn.iter().enumerate() {
@@ -365,7 +396,8 @@ impl Batch {
             place,
             tokens: group.tokens(place.choice, held.done, count),
             start: held.done,
-            pages: held.pages[..pages_of(end) as usize].to_vec(),
+            pages: held.table.pages(end),
+            window_pages: held.table.window_pages(end),
             draws: end == group.length(place.choice),
         }
     }

@@ -19,11 +19,12 @@ mod attempt;
 use super::batch::{Batch, Limits, Place, Plan, Run};
 use super::checks;
 use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
+use super::memory::Copies;
 use super::pace::Pace;
 use super::pages::PageId;
 use crate::contract::Time;
 use crate::generate::{Event, Failure, Finish, Likely, Prompt, Work};
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, Digest};
 use attempt::Attempt;
 use std::collections::BTreeMap;
 use troop_kernels::sample::Sampled;
@@ -72,6 +73,8 @@ impl<F: Forward, W: Words> Desk<F, W> {
     pub fn new(forward: F, words: W, facts: EngineFacts) -> Desk<F, W> {
         let batch = Batch::new(Limits {
             pages: facts.pages,
+            window_pages: facts.window_pages,
+            window: facts.window,
             sequences: facts.sequences_max,
             context: facts.context,
         });
@@ -90,7 +93,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
     pub fn prove(&mut self) -> Result<(), Failure> {
         assert!(self.attempts.is_empty(), "the page used here is nobody's");
         let plan = Plan {
-            copies: Vec::new(),
+            copies: Copies::default(),
             runs: vec![Run {
                 place: Place {
                     attempt: AttemptId([0; 16]),
@@ -99,6 +102,10 @@ impl<F: Forward, W: Words> Desk<F, W> {
                 tokens: vec![0],
                 start: 0,
                 pages: vec![PageId(0)],
+                window_pages: (self.facts.window > 0)
+                    .then_some(PageId(0))
+                    .into_iter()
+                    .collect(),
                 draws: true,
             }],
         };
@@ -119,6 +126,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
             running: self.batch.running(),
             waiting: self.batch.waiting(),
             pages_free: self.batch.pages_free(),
+            reused_tokens: self.batch.reused(),
             ..self.stats
         }
     }
@@ -132,7 +140,11 @@ impl<F: Forward, W: Words> Desk<F, W> {
     /// cancels take is measured and not only claimed.
     pub fn hear(&mut self, now: Time, frame: ToEngine, steps: u64, out: &mut Vec<FromEngine>) {
         match frame {
-            ToEngine::Start { attempt, work } => self.start(now, attempt, *work, out),
+            ToEngine::Start {
+                attempt,
+                tenant,
+                work,
+            } => self.start(now, attempt, tenant, *work, out),
             ToEngine::Cancel { attempt } => self.cancel(attempt, steps, out),
             ToEngine::Probe { number } => out.push(FromEngine::Alive {
                 number,
@@ -150,23 +162,24 @@ impl<F: Forward, W: Words> Desk<F, W> {
         self.stats.steps += 1;
         let results = self.forward.step(&plan);
         assert_eq!(results.len(), plan.runs.len(), "one result for each run");
-        let mut drawn = Vec::with_capacity(plan.runs.len());
         for (run, result) in plan.runs.iter().zip(results) {
             self.stats.prompt_tokens += run.tokens.len() as u64 - u64::from(run.draws);
-            drawn.push(match result {
-                Ok(Some(logits)) if run.draws => self.draw(now, run.place, &logits, out),
-                Ok(_) => {
-                    assert!(!run.draws, "who draws gets logits");
-                    self.took_part(run.place.attempt);
-                    None
-                }
+            let logits = match result {
+                Ok(logits) => logits,
                 Err(failure) => {
                     self.close(run.place.attempt, Some(failure), out);
-                    None
+                    continue;
                 }
-            });
+            };
+            self.took_part(run.place.attempt);
+            self.batch.evaluated(run);
+            assert_eq!(logits.is_some(), run.draws, "who draws gets logits");
+            if let Some(logits) = logits
+                && let Some(id) = self.draw(now, run.place, &logits, out)
+            {
+                self.batch.drew(run.place, id);
+            }
         }
-        self.batch.commit(&plan, &drawn);
         if cfg!(debug_assertions) {
             self.check();
         }
@@ -210,7 +223,14 @@ impl<F: Forward, W: Words> Desk<F, W> {
         }
     }
 
-    fn start(&mut self, now: Time, id: AttemptId, work: Work, out: &mut Vec<FromEngine>) {
+    fn start(
+        &mut self,
+        now: Time,
+        id: AttemptId,
+        tenant: Digest,
+        work: Work,
+        out: &mut Vec<FromEngine>,
+    ) {
         if self.attempts.contains_key(&id) {
             return;
         }
@@ -229,8 +249,8 @@ impl<F: Forward, W: Words> Desk<F, W> {
                     open.then(|| choice.ids.clone())
                 });
                 let sequences = sequences.collect();
-                self.batch
-                    .start(id, attempt.prompt.clone(), sequences, attempt.length_max());
+                let (prompt, length_max) = (attempt.prompt.clone(), attempt.length_max());
+                self.batch.start(id, tenant, prompt, sequences, length_max);
                 let done = attempt.is_done();
                 self.attempts.insert(id, attempt);
                 out.extend(
@@ -288,7 +308,6 @@ impl<F: Forward, W: Words> Desk<F, W> {
         logits: &[f32],
         out: &mut Vec<FromEngine>,
     ) -> Option<u32> {
-        self.took_part(place.attempt);
         // An attempt may have failed by another of its choices a moment ago.
         let attempt = self.attempts.get_mut(&place.attempt)?;
         let choice = &mut attempt.choices[place.choice as usize];

@@ -4,7 +4,7 @@
 //! follows it. Unknown kinds are skipped, a known kind of another version ends the conversation.
 
 use crate::generate::{Event, Failure, Tally, Work};
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, Digest};
 use serde::{Deserialize, Serialize};
 
 /// From the node to its engine.
@@ -14,6 +14,8 @@ pub enum ToEngine {
     Start {
         /// Which.
         attempt: AttemptId,
+        /// For whom: only the same tenant's texts are met again in memory.
+        tenant: Digest,
         /// What is to be done.
         work: Box<Work>,
     },
@@ -77,10 +79,16 @@ pub struct EngineFacts {
     pub overhead_turn_bytes: u64,
     /// Bytes of weights in memory.
     pub weight_bytes: u64,
-    /// KV pages in all.
+    /// KV pages of the layers that see everything, in all.
     pub pages: u32,
-    /// Bytes of one KV page.
+    /// Bytes of one of them.
     pub page_bytes: u64,
+    /// Tokens that layers with a window see; 0 if there are none such.
+    pub window: u32,
+    /// KV pages of the layers with a window, in all.
+    pub window_pages: u32,
+    /// Bytes of one of them.
+    pub window_page_bytes: u64,
     /// What the bytes of an answer depend on besides the request: versions of arithmetic, tokenizer,
     /// template and sampler.
     pub class: String,
@@ -101,6 +109,8 @@ pub struct EngineStats {
     pub tokens: u64,
     /// Prompt tokens evaluated since the start.
     pub prompt_tokens: u64,
+    /// Tokens that were in memory already, and so not evaluated.
+    pub reused_tokens: u64,
     /// Attempts cancelled since the start.
     pub cancelled: u64,
     /// The most steps any cancelled attempt still took part in after its cancel was read.

@@ -99,7 +99,7 @@ const FRAME_BYTES_MIN: usize = 64;
 mod tests {
     use super::*;
     use crate::generate::{Generate, Prompt, Work};
-    use crate::ids::{AttemptId, Passport};
+    use crate::ids::{AttemptId, Digest, Passport};
 
     fn attempt(number: u8) -> AttemptId {
         AttemptId([number; 16])
@@ -109,6 +109,7 @@ mod tests {
         let generate = Generate::new(Passport([0; 32]), Prompt::Text(String::new()));
         ToEngine::Start {
             attempt: attempt(number),
+            tenant: Digest([0; 32]),
             work: Box::new(Work {
                 generate,
                 resume: None,

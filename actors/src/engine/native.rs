@@ -1,17 +1,20 @@
 //! The real arithmetic and the real words: a model file, as a [`Forward`] and [`Words`].
 
+mod share;
+
 use super::checks::invalid;
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
-use super::pages::{PAGE_TOKENS, pages_of};
 use super::{BUDGET_MAX, Plan, Run};
 use crate::generate::{Failure, Prompt};
 use std::sync::Arc;
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{self, Evaluator, Model, PageId, Pages, Want};
+use troop_kernels::model::{self, Evaluator, Model, Needs, PageId, Pages, Want};
 use troop_kernels::template::{self, Conversation, Template, TemplateError};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
+
+pub use share::{KV_BYTES_MAX, Means};
 
 /// A model's forward pass, with its threads and pages.
 pub struct NativeForward {
@@ -24,17 +27,6 @@ pub struct NativeWords {
     tokenizer: Tokenizer,
     template: Option<Template>,
     longest: u32,
-}
-
-/// What an engine may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Means {
-    /// Threads that compute.
-    pub threads: usize,
-    /// Bytes of KV pages.
-    pub kv_bytes: u64,
-    /// Sequences that run at once.
-    pub sequences_max: u32,
 }
 
 /// Loads a model from the bytes of its file. The error names the field of the file, or the bytes that are
@@ -51,8 +43,15 @@ pub fn load(
         Err(TemplateError::Missing) => None,
         Err(error) => return Err(error.to_string()),
     };
-    let model = Model::load(&gguf, file, Isa::detect()).map_err(|error| error.to_string())?;
-    let facts = model.facts().clone();
+    // A step is the budget, or a token for each sequence and as many again for prefills.
+    let step_max = BUDGET_MAX.max(2 * means.sequences_max) as usize;
+    let plan = model::Plan {
+        threads: means.threads,
+        tokens_max: step_max,
+        context: usize::MAX,
+    };
+    let needs = Needs::of(&gguf, Isa::detect(), plan).map_err(|error| error.to_string())?;
+    let facts = needs.facts;
     if facts.vocabulary != tokenizer.vocabulary() {
         return Err(format!(
             "tokenizer.ggml.tokens: {} tokens, the embedding has {}",
@@ -60,21 +59,11 @@ pub fn load(
             facts.vocabulary
         ));
     }
-    // No more pages than all sequences could fill, and no longer a sequence than all pages can hold.
-    let context = u32::try_from(facts.context).unwrap_or(u32::MAX);
-    let useful = pages_of(context).saturating_mul(means.sequences_max);
-    let affordable = means.kv_bytes / facts.page_bytes.max(1);
-    let pages = u32::try_from(affordable).unwrap_or(u32::MAX).min(useful);
-    let context = context.min(pages.saturating_mul(PAGE_TOKENS));
-    if pages < 2 {
-        return Err(format!(
-            "one page of keys and values takes {} bytes, and {} bytes are allowed for all",
-            facts.page_bytes, means.kv_bytes
-        ));
-    }
-    let memory = Pages::new(&facts, pages as usize, 0).map_err(|error| error.to_string())?;
-    // A step is the budget, or a token for each sequence and as many again for prefills.
-    let step_max = BUDGET_MAX.max(2 * means.sequences_max) as usize;
+    let kv_bytes = share::kv_bytes(means, facts.weight_bytes, needs.workspace_bytes)?;
+    let share = share::share((&facts).into(), kv_bytes, means.sequences_max)?;
+    let model = Model::load(&gguf, file, Isa::detect()).map_err(|error| error.to_string())?;
+    let memory = Pages::new(&facts, share.pages as usize, share.window_pages as usize);
+    let memory = memory.map_err(|error| error.to_string())?;
     let evaluator = Evaluator::new(Arc::new(model), means.threads, step_max);
     let evaluator = evaluator.map_err(|error| error.to_string())?;
     let overhead = template
@@ -82,14 +71,17 @@ pub fn load(
         .map(Template::overhead)
         .unwrap_or_default();
     let engine_facts = EngineFacts {
-        context,
+        context: share.context,
         sequences_max: means.sequences_max,
         overhead_fixed_bytes: overhead.fixed.into(),
         overhead_turn_bytes: overhead.per_message.into(),
         weight_bytes: facts.weight_bytes,
-        pages,
+        pages: share.pages,
         page_bytes: facts.page_bytes,
-        class: format!("{CLASS}/context-{context}"),
+        window: facts.window as u32,
+        window_pages: share.window_pages,
+        window_page_bytes: facts.window_page_bytes,
+        class: format!("{CLASS}/context-{}", share.context),
     };
     let forward = NativeForward {
         evaluator,
@@ -106,18 +98,25 @@ pub fn load(
 
 impl Forward for NativeForward {
     fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>> {
-        for copy in &plan.copies {
+        for copy in &plan.copies.whole {
             self.pages.copy(PageId(copy.from.0), PageId(copy.to.0));
         }
-        let pages: Vec<Vec<PageId>> = (plan.runs.iter())
-            .map(|run| run.pages.iter().map(|page| PageId(page.0)).collect())
+        for copy in &plan.copies.window {
+            self.pages
+                .copy_window(PageId(copy.from.0), PageId(copy.to.0));
+        }
+        let ids = |pages: &[super::PageId]| -> Vec<PageId> {
+            pages.iter().map(|page| PageId(page.0)).collect()
+        };
+        let pages: Vec<[Vec<PageId>; 2]> = (plan.runs.iter())
+            .map(|run| [ids(&run.pages), ids(&run.window_pages)])
             .collect();
         let runs: Vec<model::Run<'_>> = (plan.runs.iter().zip(&pages))
-            .map(|(run, pages)| model::Run {
+            .map(|(run, [pages, window_pages])| model::Run {
                 tokens: &run.tokens,
                 start: run.start,
                 pages,
-                window_pages: &[],
+                window_pages,
                 want: match run.draws {
                     true => Want::Logits,
                     false => Want::Nothing,

@@ -4,7 +4,7 @@
 //! finds in the pages of a run. So a page that is shared, copied, evicted or freed wrongly changes the text,
 //! as it would with a model.
 
-use super::batch::Plan;
+use super::batch::{Plan, Run};
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
 use super::pages::PAGE_TOKENS;
@@ -15,8 +15,13 @@ use crate::ids::digest;
 #[derive(Debug)]
 pub struct PretendForward {
     /// By page, then by place in it: the token, once one was written.
-    pages: Vec<[Option<u32>; PAGE_TOKENS as usize]>,
+    pages: Vec<Page>,
+    /// The same for layers that see `window` tokens.
+    window_pages: Vec<Page>,
+    window: u32,
 }
+
+type Page = [Option<u32>; PAGE_TOKENS as usize];
 
 /// An alphabet: one token for each of some letters, one control token, one end token.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +37,9 @@ pub fn facts(pages: u32, sequences_max: u32, context: u32) -> EngineFacts {
         weight_bytes: 0,
         pages,
         page_bytes: u64::from(PAGE_TOKENS) * 4,
+        window: 0,
+        window_pages: 0,
+        window_page_bytes: 0,
         class: "pretend".into(),
     }
 }
@@ -41,37 +49,80 @@ impl PretendForward {
     pub fn new(pages: u32) -> PretendForward {
         PretendForward {
             pages: vec![[None; PAGE_TOKENS as usize]; pages as usize],
+            window_pages: Vec::new(),
+            window: 0,
         }
     }
+
+    /// Some layers see only so many tokens, and have so many pages of their own.
+    pub fn with_window(self, window: u32, pages: u32) -> PretendForward {
+        PretendForward {
+            window_pages: vec![[None; PAGE_TOKENS as usize]; pages as usize],
+            window,
+            ..self
+        }
+    }
+
+    /// Writes the tokens of a run to its pages.
+    fn write(&mut self, run: &Run) {
+        let first_window = first_window_page(run);
+        for (position, token) in (run.start..).zip(&run.tokens) {
+            let (page, slot) = place(position);
+            self.pages[run.pages[page].0 as usize][slot] = Some(*token);
+            if self.window > 0 {
+                let page = run.window_pages[page - first_window];
+                self.window_pages[page.0 as usize][slot] = Some(*token);
+            }
+        }
+    }
+
+    /// Every token up to a run's end, as its pages have them.
+    fn read(&self, run: &Run) -> Vec<u32> {
+        let end = run.start + run.tokens.len() as u32;
+        let whole = |position: u32| {
+            let (page, slot) = place(position);
+            let token = self.pages[run.pages[page].0 as usize][slot];
+            token.expect("every position before a run's end was evaluated")
+        };
+        let tokens: Vec<u32> = (0..end).map(whole).collect();
+        if self.window > 0 {
+            let first_window = first_window_page(run);
+            for position in (run.start + 1).saturating_sub(self.window)..end {
+                let (page, slot) = place(position);
+                let page = run.window_pages[page - first_window];
+                let token = self.window_pages[page.0 as usize][slot];
+                assert_eq!(token, Some(tokens[position as usize]), "a window's token");
+            }
+        }
+        tokens
+    }
+}
+
+fn place(position: u32) -> (usize, usize) {
+    let (page, slot) = (position / PAGE_TOKENS, position % PAGE_TOKENS);
+    (page as usize, slot as usize)
+}
+
+/// The number of a run's first window page within its sequence.
+fn first_window_page(run: &Run) -> usize {
+    run.pages.len() - run.window_pages.len()
 }
 
 impl Forward for PretendForward {
     fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>> {
-        for copy in &plan.copies {
+        for copy in &plan.copies.whole {
             self.pages[copy.to.0 as usize] = self.pages[copy.from.0 as usize];
         }
-        let place = |position: u32| {
-            let (page, slot) = (position / PAGE_TOKENS, position % PAGE_TOKENS);
-            (page as usize, slot as usize)
-        };
-        for run in &plan.runs {
-            for (position, token) in (run.start..).zip(&run.tokens) {
-                let (page, slot) = place(position);
-                self.pages[run.pages[page].0 as usize][slot] = Some(*token);
-            }
+        for copy in &plan.copies.window {
+            self.window_pages[copy.to.0 as usize] = self.window_pages[copy.from.0 as usize];
         }
-        let evaluate = |run: &super::batch::Run| {
-            let end = run.start + run.tokens.len() as u32;
-            let mut seen = Vec::with_capacity(4 * end as usize);
-            for position in 0..end {
-                let (page, slot) = place(position);
-                let token = self.pages[run.pages[page].0 as usize][slot];
-                let token = token.expect("every position before a run's end was evaluated");
-                seen.extend_from_slice(&token.to_le_bytes());
-            }
+        plan.runs.iter().for_each(|run| self.write(run));
+        let evaluate = |run: &Run| {
+            let tokens = self.read(run);
             if !run.draws {
                 return None;
             }
+            let seen: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
             let hash = digest("troop/pretend/v1", &[&seen]).0;
             let logit = |id: u32| {
                 let byte = hash[id as usize % hash.len()] ^ (id as u8).wrapping_mul(151);

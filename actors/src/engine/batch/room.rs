@@ -1,7 +1,8 @@
 //! Who gets pages, who waits for them, and who gives them up: rules B3, B4 and B5.
 
-use super::super::pages::{PAGE_TOKENS, pages_of};
-use super::{Batch, Group, Held, Key, PageCopy, Place};
+use super::super::memory::Copies;
+use super::super::pages::pages_of;
+use super::{Batch, Group, Held, Key, Place};
 use crate::ids::AttemptId;
 use std::ops::Bound;
 
@@ -11,15 +12,12 @@ impl Batch {
         let evictions = self.evictions;
         let keys: Vec<Key> = self.running.keys().copied().collect();
         for key in keys {
-            let needed = pages_of(self.groups[&key.1.attempt].length(key.1.choice));
+            let length = self.groups[&key.1.attempt].length(key.1.choice);
             while let Some(held) = self.running.get_mut(&key) {
-                if held.pages.len() >= needed as usize {
+                if self.memory.grow(&mut held.table, length, held.done) {
                     break;
                 }
-                match self.pool.take() {
-                    Some(page) => held.pages.push(page),
-                    None => self.evict_youngest(),
-                }
+                self.evict_youngest();
             }
         }
         self.evictions > evictions
@@ -35,7 +33,7 @@ impl Batch {
 
     /// Lets waiting sequences run, oldest first; one that does not fit holds back all younger ones, so that
     /// it gets its turn.
-    pub(super) fn admit(&mut self, copies: &mut Vec<PageCopy>) {
+    pub(super) fn admit(&mut self, copies: &mut Copies) {
         let mut after = None;
         while self.running.len() < self.limits.sequences as usize {
             let next = match after {
@@ -60,30 +58,22 @@ impl Batch {
                 after = Some(key);
                 continue;
             }
-            let whole = (shared / PAGE_TOKENS) as usize;
             let length = group.length(place.choice);
-            let roomy = (pages_of(length) + 1).min(pages_of(group.length_max));
-            if self.pool.free() < roomy - whole as u32 {
+            let forked = sibling.and_then(|(_, held)| self.memory.fork(&held.table, shared));
+            let found = forked.unwrap_or_else(|| {
+                // Logits come from evaluating the last token, so that one is never taken as found.
+                let tokens = group.tokens(place.choice, 0, length - 1);
+                self.memory.find(group.tenant, &tokens)
+            });
+            let spare = (pages_of(length) + 1).min(pages_of(group.length_max)) - pages_of(length);
+            if !self.memory.fits(&found, length, spare) {
                 return;
             }
-            let mut pages = Vec::with_capacity(pages_of(length) as usize);
-            let partial = sibling.and_then(|(_, held)| {
-                pages.extend_from_slice(&held.pages[..whole]);
-                (!shared.is_multiple_of(PAGE_TOKENS)).then(|| held.pages[whole])
-            });
-            for page in &pages {
-                self.pool.share(*page);
-            }
-            while pages.len() < pages_of(length) as usize {
-                pages.push(self.pool.take().expect("as many pages were free"));
-            }
-            if let Some(from) = partial {
-                let to = pages[whole];
-                copies.push(PageCopy { from, to });
-            }
+            let done = found.done;
+            let table = self.memory.open(found, length, copies);
+            self.reused += u64::from(done);
             self.waiting.remove(&key);
-            let done = shared;
-            self.running.insert(key, Held { pages, done });
+            self.running.insert(key, Held { table, done });
         }
     }
 
@@ -103,14 +93,12 @@ impl Batch {
         self.running.range(first..=last)
     }
 
+    /// Lets go of what a sequence holds, if it runs.
     pub(super) fn drop_pages(&mut self, key: Key) {
-        for page in self
-            .running
-            .remove(&key)
-            .into_iter()
-            .flat_map(|held| held.pages)
-        {
-            self.pool.release(page);
+        if let Some(held) = self.running.remove(&key) {
+            let group = &self.groups[&key.1.attempt];
+            let tokens = |from, count| group.tokens(key.1.choice, from, count);
+            self.memory.close(held.table, held.done, tokens);
         }
     }
 }

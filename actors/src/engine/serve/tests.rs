@@ -5,7 +5,7 @@ use super::super::frames::ToEngine;
 use super::super::pretend::{PretendForward, PretendWords, facts};
 use super::*;
 use crate::generate::{Failure, Generate, Prompt, Work};
-use crate::ids::{AttemptId, Passport};
+use crate::ids::{AttemptId, Digest, Passport};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -70,6 +70,7 @@ fn start(number: u8) -> ToEngine {
     };
     ToEngine::Start {
         attempt: AttemptId([number; 16]),
+        tenant: Digest([0; 32]),
         work: Box::new(Work {
             generate,
             resume: None,

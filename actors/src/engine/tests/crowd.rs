@@ -38,8 +38,10 @@ proptest! {
         happenings in prop::collection::vec(happening(), 1..30),
         pages in 8u32..16,
         sequences in 1u32..9,
+        window in prop_oneof![Just(0u32), 1u32..200],
+        spare in 0u32..12,
     ) {
-        let mut desk = desk(pages, sequences, 512);
+        let mut desk = windowed(pages, sequences, 512, window, spare);
         let mut listener = Listener::default();
         let mut out = Vec::new();
         let mut requests = Vec::new();
@@ -53,7 +55,7 @@ proptest! {
                     request.stop = if stop { vec!["ab".into(), "q.".into()] } else { Vec::new() };
                     request.ignore_end = !stop;
                     let id = attempt(requests.len() as u8);
-                    desk.hear(Time(0), start(id, request.clone(), None), 0, &mut out);
+                    desk.hear(Time(0), start_for(seed as u8 % 2, id, request.clone(), None), 0, &mut out);
                     requests.push(request);
                 }
                 Happening::Cancel(index) => {

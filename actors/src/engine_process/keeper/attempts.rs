@@ -15,7 +15,7 @@ use crate::contract::Time;
 use crate::doorkeeper::protocol::Turnaway;
 use crate::engine::frames::ToEngine;
 use crate::generate::{Event, Failure, Finish, Tally, Work};
-use crate::ids::{AttemptId, NodeId, Passport};
+use crate::ids::{AttemptId, NodeId, Passport, digest};
 use crate::receipt::{Half, Receipt};
 use crate::ticket::Claims;
 
@@ -85,10 +85,15 @@ impl Keeper {
             return;
         }
         let (model, life) = (claims.model, engine.life);
+        let tenant = digest("troop/tenant/v1", &[&claims.payer.0]);
         out.push(Effect::Write {
             model,
             life,
-            frame: ToEngine::Start { attempt, work },
+            frame: ToEngine::Start {
+                attempt,
+                tenant,
+                work,
+            },
         });
         let until = now.plus_ms(claims.stream_seconds_max.saturating_mul(1000));
         let stage = Stage::Running { until };

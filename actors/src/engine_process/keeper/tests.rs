@@ -19,6 +19,9 @@ fn facts() -> EngineFacts {
         weight_bytes: 1,
         pages: 8,
         page_bytes: 64,
+        window: 0,
+        window_pages: 0,
+        window_page_bytes: 0,
         class: "test".to_owned(),
     }
 }
