@@ -5,6 +5,7 @@
 
 mod balance;
 mod client;
+mod completions;
 mod fault;
 mod help;
 mod interrupt;
@@ -67,6 +68,21 @@ struct Line {
         value_parser = FalseyValueParser::new()
     )]
     no_progress: bool,
+    /// The socket of the node that is asked [default: that of the node in --home]
+    #[arg(long, short, global = true, env = "TROOP_ADDR", value_name = "SOCKET", value_parser = socket)]
+    addr: Option<PathBuf>,
+    /// Columns of a table, in this order, as in NAME,SIZE
+    #[arg(
+        long,
+        global = true,
+        env = "TROOP_COLUMNS",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    columns: Vec<String>,
+    /// No line of names above a table
+    #[arg(long, global = true, env = "TROOP_NO_HEADER", value_parser = FalseyValueParser::new())]
+    no_header: bool,
     /// How long the node may take to answer, as in 500ms, 30s or 5m
     #[arg(long, global = true, env = "TROOP_TIMEOUT", value_name = "TIME", value_parser = time_span)]
     timeout: Option<Duration>,
@@ -111,6 +127,8 @@ enum Verb {
     Credit(key::CreditArgs),
     /// Recompute the books
     Ledger(ledger::LedgerArgs),
+    /// Print what a shell needs to complete these words
+    Completions(completions::CompletionsArgs),
     /// Explain a verb, the environment (env) or the exit codes (exit-codes)
     Help(help::HelpArgs),
     /// Serve one model over the standard streams; the node starts this by itself
@@ -130,14 +148,22 @@ struct WatchArgs {
 #[derive(Debug)]
 struct Context {
     home: Home,
+    addr: Option<PathBuf>,
     json: bool,
     quiet: bool,
     bars: bool,
+    columns: Vec<String>,
+    header: bool,
     timeout: Option<Duration>,
     verbose: u8,
 }
 
 impl Context {
+    /// Where the node is asked.
+    fn socket(&self) -> PathBuf {
+        self.addr.clone().unwrap_or_else(|| self.home.socket())
+    }
+
     /// Says something to a person; data goes to [`print`].
     fn say(&self, line: impl Display) {
         if !self.quiet {
@@ -234,14 +260,26 @@ fn time_span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A path, with or without `unix:` before it.
+fn socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    match path.is_empty() || path.contains("://") {
+        true => Err("it is a unix socket: unix:/path/ctl.sock".to_owned()),
+        false => Ok(path.into()),
+    }
+}
+
 fn go(line: Line) -> Result<(), Fault> {
     let home = Home::find(line.home)?;
     let bars = !line.no_progress && !line.quiet && std::io::stderr().is_terminal();
     let context = Context {
         home,
+        addr: line.addr,
         json: line.json,
         quiet: line.quiet,
         bars,
+        columns: line.columns,
+        header: !line.no_header,
         timeout: line.timeout,
         verbose: line.verbose,
     };
@@ -259,6 +297,7 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Key(args)) => key::go(&context, args),
         Some(Verb::Credit(args)) => key::credit(&context, args),
         Some(Verb::Ledger(args)) => ledger::go(&context, args),
+        Some(Verb::Completions(args)) => completions::go(Line::command(), &args),
         Some(Verb::Help(args)) => help::go(&context, Line::command(), &args),
         Some(Verb::Engine(_)) => unreachable!("main has gone there already"),
     }

@@ -251,3 +251,92 @@ fn a_model_that_is_here_is_loaded_when_it_is_asked_for_and_by_any_of_its_names()
     assert_eq!(unknown.status.code(), Some(3), "{said}");
     assert!(said.contains("did you mean smollm2?"), "{said}");
 }
+
+#[test]
+fn a_node_whose_root_gives_up_ends_with_the_code_of_a_failure_and_says_why() {
+    let folder = folder("fallen");
+    let faults = folder.0.join("faults");
+    // One fall more than a supervisor bears in five seconds.
+    fs::write(&faults, "keyring:List:1\n".repeat(4)).expect("ours");
+    let mut node = Coordinator::start(&folder, &[("TROOP_FAULT", &faults.display().to_string())]);
+    let status = until("the node gives up", || {
+        folder.troop(&["key", "list"]);
+        node.0.try_wait().expect("a child")
+    });
+    let log = fs::read_to_string(folder.0.join("log")).expect("a log");
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("keyring") && log.contains("error: the node gave up"),
+        "{log}"
+    );
+    assert_eq!(fs::read_to_string(&faults).expect("ours"), "");
+    assert!(!folder.0.join("node.json").exists());
+    let codes = folder.troop(&["help", "exit-codes"]).stdout;
+    let codes = String::from_utf8(codes).expect("UTF-8");
+    let failed = codes.lines().find(|line| line.starts_with("1 "));
+    assert!(
+        failed.is_some_and(|line| line.contains("gave up")),
+        "{codes}"
+    );
+}
+
+#[test]
+fn a_node_is_asked_at_the_socket_that_is_named_and_tables_have_the_columns_that_are() {
+    let folder = folder("addr");
+    let node = Coordinator::start(&folder, &[]);
+    let socket = format!("unix:{}", folder.0.join("ctl.sock").display());
+    let elsewhere = self::folder("elsewhere");
+    let said = |args: &[&str]| {
+        let output = elsewhere.troop(&[args, &["--addr", &socket]].concat());
+        let text = [&output.stdout[..], &output.stderr[..]].concat();
+        (
+            output.status.code(),
+            String::from_utf8(text).expect("UTF-8"),
+        )
+    };
+    let (code, table) = said(&["balance", "--columns", "spent,member"]);
+    assert_eq!(
+        (code, &table[..]),
+        (Some(0), "SPENT  MEMBER\n 0.00  owner\n")
+    );
+    let (_, table) = said(&["balance", "--no-header", "--columns", "member"]);
+    assert_eq!(table, "owner\n");
+    let (_, table) = said(&["balance", "--quiet"]);
+    assert_eq!(table, "owner\n");
+    let (code, wrong) = said(&["balance", "--columns", "membr"]);
+    assert_eq!(code, Some(2));
+    assert!(wrong.contains("did you mean MEMBER?"), "{wrong}");
+    drop(node);
+    // Whoever names a node means that one: none is started in its place.
+    for verb in [&["run", "smollm2", "Hi"][..], &["ledger", "verify"]] {
+        assert_eq!(said(verb).0, Some(4), "{verb:?}");
+    }
+    assert_eq!(
+        said(&["--addr", "http://127.0.0.1:9000", "status"]).0,
+        Some(2)
+    );
+}
+
+#[test]
+fn every_shell_gets_completions_that_it_can_read() {
+    let folder = folder("completions");
+    for shell in ["bash", "zsh", "fish"] {
+        let text = folder.troop(&["completions", shell]).stdout;
+        let text = String::from_utf8(text).expect("UTF-8");
+        for word in ["ledger", "max-tokens", "no-header"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+    }
+    let file = folder.0.join("troop.bash");
+    fs::write(&file, folder.troop(&["completions", "bash"]).stdout).expect("ours");
+    let script = format!(
+        "source {}; COMP_WORDS=(troop stat); COMP_CWORD=1; _troop troop stat troop; echo ${{COMPREPLY[*]}}",
+        file.display()
+    );
+    let bash = Command::new("bash")
+        .args(["-c", &script])
+        .output()
+        .expect("bash");
+    assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "status");
+    assert_eq!(folder.troop(&["completions", "tcl"]).status.code(), Some(2));
+}

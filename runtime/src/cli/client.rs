@@ -28,7 +28,7 @@ pub(super) fn get_slow<T: DeserializeOwned>(
 ) -> Result<T, Fault> {
     let deadline = context.timeout.unwrap_or(deadline);
     tokio()?.block_on(async {
-        let socket = context.home.socket();
+        let socket = context.socket();
         let asked = within(deadline, answer(&socket, Method::GET, path, Bytes::new()));
         ::tokio::pin!(asked);
         ::tokio::select! {
@@ -66,7 +66,7 @@ fn ask<T: DeserializeOwned>(
     body: Bytes,
 ) -> Result<T, Fault> {
     tokio()?.block_on(async {
-        let socket = context.home.socket();
+        let socket = context.socket();
         let deadline = context.timeout.unwrap_or(DEADLINE);
         read(&within(deadline, answer(&socket, method, path, body)).await?)
     })

@@ -43,7 +43,7 @@ impl Code {
     /// What it says, in a sentence.
     pub(super) fn meaning(self) -> &'static str {
         match self {
-            Code::Failed => "The operation failed",
+            Code::Failed => "The operation failed, or a node gave up",
             Code::Usage => "The command line or an option is wrong",
             Code::NotFound => "There is no such model, key or member",
             Code::Unreachable => "No node answers in this folder",

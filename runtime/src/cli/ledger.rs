@@ -29,7 +29,9 @@ pub(super) fn go(context: &Context, args: LedgerArgs) -> Result<(), Fault> {
         "Reading every entry of the books",
     );
     let answer = match asked {
-        Err(fault) if fault.code == Code::Unreachable => offline(context)?,
+        Err(fault) if fault.code == Code::Unreachable && context.addr.is_none() => {
+            offline(context)?
+        }
         answer => answer?,
     };
     let verified = &answer.verified;

@@ -42,7 +42,8 @@ pub(super) fn go(context: &Context) -> Result<(), Fault> {
         ]
     };
     let rows: Vec<_> = ps.requests.iter().map(row).collect();
-    if rows.is_empty() {
+    // Columns that are chosen are the engines'.
+    if rows.is_empty() || !context.columns.is_empty() {
         return Ok(());
     }
     print("")?;

@@ -2,26 +2,30 @@
 
 use super::fault::Fault;
 use super::{Context, print};
+use troop_gateway::nearest;
 
 /// Prints rows below a header; columns of numbers are those whose header ends in a space. Quietly, the first
 /// column alone: it is what other verbs take as an argument.
 pub(super) fn show(context: &Context, header: &[&str], rows: &[Vec<String>]) -> Result<(), Fault> {
-    if context.quiet {
-        return rows.iter().try_for_each(|row| print(&row[0]));
-    }
+    let columns = match (context.quiet, &context.columns[..]) {
+        (true, []) => return rows.iter().try_for_each(|row| print(&row[0])),
+        (_, names) => chosen(names, header)?,
+    };
+    let header: Vec<&str> = columns.iter().map(|column| header[*column]).collect();
+    let pick = |row: &Vec<String>| columns.iter().map(|column| row[*column].clone()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(pick).collect();
+    let titled = context.header && !context.quiet;
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells
-            .chain([header[column].trim_end().chars().count()])
-            .max()
-            .unwrap_or(0)
+        let title = header[column].trim_end().chars().count();
+        cells.chain(titled.then_some(title)).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
         let cells = cells
             .iter()
             .zip(&widths)
-            .zip(header)
+            .zip(&header)
             .map(|((cell, width), title)| {
                 if title.ends_with(' ') {
                     format!("{cell:>width$}")
@@ -31,9 +35,30 @@ pub(super) fn show(context: &Context, header: &[&str], rows: &[Vec<String>]) -> 
             });
         print(cells.collect::<Vec<_>>().join("  ").trim_end())
     };
-    line(header.iter().map(|title| title.trim_end()).collect())?;
+    if titled {
+        line(header.iter().map(|title| title.trim_end()).collect())?;
+    }
     rows.iter()
         .try_for_each(|row| line(row.iter().map(String::as_str).collect()))
+}
+
+/// Which columns are meant by `names`, in that order; all of them where none is named.
+fn chosen(names: &[String], header: &[&str]) -> Result<Vec<usize>, Fault> {
+    let titles = || header.iter().map(|title| title.trim_end());
+    if names.is_empty() {
+        return Ok((0..header.len()).collect());
+    }
+    let find = |name: &String| {
+        let wanted = name.trim().to_uppercase();
+        titles().position(|title| title == wanted).ok_or_else(|| {
+            let hint = match nearest(&wanted, titles()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("--columns {}", titles().collect::<Vec<_>>().join(",")),
+            };
+            Fault::usage(format!("--columns: there is no column {name:?}")).hint(hint)
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 /// A span of time as people say it: its largest unit.
@@ -80,6 +105,27 @@ pub(super) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_found_by_name_and_a_wrong_one_says_which_there_are() {
+        let header = ["NAME", "SIZE ", "SOURCE"];
+        let chosen = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&names, &header).map_err(|fault| format!("{fault:?}"))
+        };
+        assert_eq!(chosen(&[]), Ok(vec![0, 1, 2]));
+        assert_eq!(chosen(&["size", "NAME"]), Ok(vec![1, 0]));
+        assert!(
+            chosen(&["SICE"])
+                .unwrap_err()
+                .contains("did you mean SIZE?")
+        );
+        assert!(
+            chosen(&["digest"])
+                .unwrap_err()
+                .contains("NAME,SIZE,SOURCE")
+        );
+    }
 
     #[test]
     fn amounts_and_spans_are_said_as_people_say_them() {

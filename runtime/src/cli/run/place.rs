@@ -24,7 +24,7 @@ pub(super) struct Place {
 impl Place {
     /// Finds a node for `model`, or starts one.
     pub(super) fn open(context: &Context, model: &str, runtime: &Runtime) -> Result<Place, Fault> {
-        let socket = context.home.socket();
+        let socket = context.socket();
         let seen = runtime.block_on(interruptible(look(&socket, model)));
         let (name, running) = match seen {
             Ok(model) => {
@@ -34,7 +34,8 @@ impl Place {
                     running: None,
                 });
             }
-            Err(fault) if fault.code == Code::Unreachable => {
+            // A node that is named is the one that is meant.
+            Err(fault) if fault.code == Code::Unreachable && context.addr.is_none() => {
                 let options = node::occasional(context, model)?;
                 context.say("No node is running here; starting one until this ends");
                 let started = boot::start(&context.home, options);
