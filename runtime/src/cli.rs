@@ -6,6 +6,7 @@
 mod balance;
 mod client;
 mod completions;
+mod config;
 mod fault;
 mod help;
 mod interrupt;
@@ -68,6 +69,9 @@ struct Line {
         value_parser = FalseyValueParser::new()
     )]
     no_progress: bool,
+    /// The file that stands for flags [default: ~/.config/troop/config.toml]
+    #[arg(long, global = true, env = "TROOP_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The socket of the node that is asked [default: that of the node in --home]
     #[arg(long, short, global = true, env = "TROOP_ADDR", value_name = "SOCKET", value_parser = socket)]
     addr: Option<PathBuf>,
@@ -127,6 +131,8 @@ enum Verb {
     Credit(key::CreditArgs),
     /// Recompute the books
     Ledger(ledger::LedgerArgs),
+    /// Read and write the file that stands for flags
+    Config(config::ConfigArgs),
     /// Print what a shell needs to complete these words
     Completions(completions::CompletionsArgs),
     /// Explain a verb, the environment (env) or the exit codes (exit-codes)
@@ -148,6 +154,7 @@ struct WatchArgs {
 #[derive(Debug)]
 struct Context {
     home: Home,
+    config: Option<PathBuf>,
     addr: Option<PathBuf>,
     json: bool,
     quiet: bool,
@@ -202,9 +209,13 @@ fn print_json(object: &impl serde::Serialize) -> Result<(), Fault> {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    let line = match Line::try_parse() {
+    let line = match config::line(std::env::args_os().collect()) {
         Ok(line) => line,
-        Err(error) => return misread(&error),
+        Err(config::Unread::Words(error)) => return misread(&error),
+        Err(config::Unread::File(fault)) => {
+            fault.print(wants_json());
+            return fault.code.exit();
+        }
     };
     if let Some(Verb::Engine(args)) = line.verb {
         return crate::engine_child::run(args);
@@ -229,9 +240,7 @@ pub fn main() -> ExitCode {
 
 /// A command line that cannot be read, or that asks only for help; programs get an object here too.
 fn misread(error: &clap::Error) -> ExitCode {
-    let json = std::env::args_os().any(|word| word == "--json")
-        || std::env::var_os("TROOP_JSON").is_some_and(|value| !value.is_empty());
-    if !error.use_stderr() || !json {
+    if !error.use_stderr() || !wants_json() {
         error.exit();
     }
     let text = error.to_string();
@@ -239,6 +248,12 @@ fn misread(error: &clap::Error) -> ExitCode {
     let fault = Fault::usage(first.trim_start_matches("error: "));
     fault.print(true);
     Code::Usage.exit()
+}
+
+/// Whether a line that could not be read asks for objects.
+fn wants_json() -> bool {
+    std::env::args_os().any(|word| word == "--json")
+        || std::env::var_os("TROOP_JSON").is_some_and(|value| !value.is_empty())
 }
 
 /// A span of time: a number, and `ms`, `s`, `m` or `h`; seconds where neither is said.
@@ -274,6 +289,7 @@ fn go(line: Line) -> Result<(), Fault> {
     let bars = !line.no_progress && !line.quiet && std::io::stderr().is_terminal();
     let context = Context {
         home,
+        config: line.config,
         addr: line.addr,
         json: line.json,
         quiet: line.quiet,
@@ -297,6 +313,7 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Key(args)) => key::go(&context, args),
         Some(Verb::Credit(args)) => key::credit(&context, args),
         Some(Verb::Ledger(args)) => ledger::go(&context, args),
+        Some(Verb::Config(args)) => config::go(&context, args),
         Some(Verb::Completions(args)) => completions::go(Line::command(), &args),
         Some(Verb::Help(args)) => help::go(&context, Line::command(), &args),
         Some(Verb::Engine(_)) => unreachable!("main has gone there already"),

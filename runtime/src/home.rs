@@ -11,6 +11,7 @@ use troop_actors::ports::Entropy;
 pub struct Home {
     folder: PathBuf,
     state: PathBuf,
+    config: PathBuf,
 }
 
 /// The folder cannot be used.
@@ -53,8 +54,9 @@ pub enum HomeError {
 }
 
 impl Home {
-    /// `given`, or `$XDG_DATA_HOME/troop`, or `~/.local/share/troop`. What is only this user's habits is kept
-    /// there too where it is given, else in `$XDG_STATE_HOME/troop` or `~/.local/state/troop`.
+    /// `given`, or `$XDG_DATA_HOME/troop`, or `~/.local/share/troop`. Where it is given,
+    /// the configuration and the history are kept there too; else below `$XDG_CONFIG_HOME` or `~/.config`, and
+    /// `$XDG_STATE_HOME` or `~/.local/state`.
     pub fn find(given: Option<PathBuf>) -> Result<Home, HomeError> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let find = |name: &str, usual: &str| {
@@ -68,6 +70,7 @@ impl Home {
         Ok(Home {
             folder: find("XDG_DATA_HOME", ".local/share")?,
             state: find("XDG_STATE_HOME", ".local/state")?,
+            config: find("XDG_CONFIG_HOME", ".config")?,
         })
     }
 
@@ -101,6 +104,11 @@ impl Home {
     /// A path below the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// The file that stands for flags.
+    pub fn config(&self) -> PathBuf {
+        self.config.join("config.toml")
     }
 
     /// Where the history of what was typed is kept.

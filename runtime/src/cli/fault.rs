@@ -111,6 +111,11 @@ impl Fault {
             .hint("troop status")
     }
 
+    /// What failed, in a sentence.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
     pub(super) fn named(self, name: impl Into<String>) -> Fault {
         Fault {
             name: name.into(),
