@@ -87,6 +87,9 @@ struct Line {
     /// No line of names above a table
     #[arg(long, global = true, env = "TROOP_NO_HEADER", value_parser = FalseyValueParser::new())]
     no_header: bool,
+    /// Fetch nothing: what is not here is an error
+    #[arg(long, global = true, env = "TROOP_OFFLINE", value_parser = FalseyValueParser::new())]
+    offline: bool,
     /// How long the node may take to answer, as in 500ms, 30s or 5m
     #[arg(long, global = true, env = "TROOP_TIMEOUT", value_name = "TIME", value_parser = time_span)]
     timeout: Option<Duration>,
@@ -161,6 +164,7 @@ struct Context {
     bars: bool,
     columns: Vec<String>,
     header: bool,
+    offline: bool,
     timeout: Option<Duration>,
     verbose: u8,
 }
@@ -296,6 +300,7 @@ fn go(line: Line) -> Result<(), Fault> {
         bars,
         columns: line.columns,
         header: !line.no_header,
+        offline: line.offline,
         timeout: line.timeout,
         verbose: line.verbose,
     };

@@ -1,11 +1,12 @@
 //! A leaf: the folder of models. Names are small JSON files, models are files named by their hash.
 
 use super::alias::Alias;
-use super::pull::Source;
+use super::files;
+use super::source::Source;
 use crate::ids::Passport;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A name for a model that is here.
@@ -21,6 +22,9 @@ pub struct Manifest {
     pub source: String,
     /// When, in seconds since the Unix epoch.
     pub created_seconds: u64,
+    /// What tells the server's file from another one at the same address, if it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
 }
 
 impl Manifest {
@@ -108,21 +112,32 @@ impl Store {
         }
     }
 
-    /// Every model here, by name.
+    /// Every model here, by name; manifests that cannot be read are passed over, and are in [`Store::damaged`].
     pub fn list(&self) -> Result<Vec<Manifest>, StoreError> {
+        let mut manifests: Vec<Manifest> = self.manifests()?.into_iter().flatten().collect();
+        manifests.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(manifests)
+    }
+
+    /// What is wrong with every manifest that cannot be read; `remove` makes room for a new one.
+    pub fn damaged(&self) -> Result<Vec<StoreError>, StoreError> {
+        let manifests = self.manifests()?.into_iter();
+        Ok(manifests.filter_map(Result::err).collect())
+    }
+
+    fn manifests(&self) -> Result<Vec<Result<Manifest, StoreError>>, StoreError> {
         let folder = self.folder.join("manifests");
-        let mut manifests = Vec::new();
+        let mut paths = Vec::new();
         for entry in fs::read_dir(&folder).map_err(disk(&folder))? {
             let path = entry.map_err(disk(&folder))?.path();
             if path
                 .extension()
                 .is_some_and(|extension| extension == "json")
             {
-                manifests.push(read(&path)?);
+                paths.push(path);
             }
         }
-        manifests.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(manifests)
+        Ok(paths.iter().map(|path| read(path)).collect())
     }
 
     /// The model of that name.
@@ -163,25 +178,36 @@ impl Store {
         alias.map(|alias| alias.sha256.to_owned()).or_else(recorded)
     }
 
-    /// Forgets a name, under the store's lock.
+    /// Forgets a name, under the store's lock, whether its manifest can be read or not.
     pub(super) fn forget(&self, name: &str) -> Result<u64, StoreError> {
-        let manifest = self.find(name)?;
+        match self.find(name) {
+            Err(StoreError::Damaged { .. }) => {}
+            found => drop(found?),
+        }
         let path = self.manifest_path(name);
         fs::remove_file(&path).map_err(disk(&path))?;
-        self.drop_unnamed(&manifest)
+        self.drop_unnamed()
     }
 
-    /// Deletes the file that a name stood for, unless another name has it. Returns the bytes freed.
-    pub(super) fn drop_unnamed(&self, manifest: &Manifest) -> Result<u64, StoreError> {
-        let named = |other: &Manifest| other.sha256 == manifest.sha256;
-        if self.list()?.iter().any(named) {
+    /// Deletes the files that no name stands for, under the store's lock: what a name stood for that is gone,
+    /// and what a pull left that was killed between file and name. Returns the bytes freed.
+    pub(super) fn drop_unnamed(&self) -> Result<u64, StoreError> {
+        // Which file a damaged manifest stood for, nobody knows: it might be any.
+        if !self.damaged()?.is_empty() {
             return Ok(0);
         }
-        let blob = self.blob(manifest);
-        match fs::remove_file(&blob) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk(&blob)(error)),
-            _ => Ok(manifest.size),
+        let manifests = self.list()?;
+        let folder = self.folder.join("blobs");
+        let mut freed = 0;
+        for entry in fs::read_dir(&folder).map_err(disk(&folder))? {
+            let path = entry.map_err(disk(&folder))?.path();
+            if manifests.iter().all(|manifest| self.blob(manifest) != path) {
+                let size = fs::metadata(&path).map_err(disk(&path))?.len();
+                fs::remove_file(&path).map_err(disk(&path))?;
+                freed += size;
+            }
         }
+        Ok(freed)
     }
 
     /// Writes a manifest so that it is there whole or not at all, even after a power cut.
@@ -189,16 +215,15 @@ impl Store {
         let path = self.manifest_path(&manifest.name);
         let half = self.incoming().join(format!("{}.json", manifest.name));
         let text = serde_json::to_vec_pretty(manifest).unwrap_or_default();
-        let mut file = File::create(&half).map_err(disk(&half))?;
-        file.write_all(&text)
-            .and_then(|()| file.sync_all())
-            .map_err(disk(&half))?;
-        fs::rename(&half, &path).map_err(disk(&path))?;
-        sync_folder(&self.folder.join("manifests"))
+        files::write_whole(&half, &path, &text).map_err(disk(&path))
     }
 
     pub(super) fn incoming(&self) -> PathBuf {
         self.folder.join("incoming")
+    }
+
+    pub(super) fn partial(&self) -> PathBuf {
+        self.folder.join("partial")
     }
 
     pub(super) fn lock_path(&self) -> PathBuf {

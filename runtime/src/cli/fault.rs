@@ -212,16 +212,29 @@ impl From<PullError> for Fault {
     fn from(error: PullError) -> Fault {
         match error {
             PullError::Source { .. } => Fault::new(Code::NotFound, error)
-                .hint("troop pull smollm2, or troop pull NAME --from file:PATH"),
-            PullError::Integrity { .. } | PullError::Unfit { .. } | PullError::Archive { .. } => {
-                Fault::new(Code::Integrity, error)
-            }
+                .hint("troop pull smollm2, or troop pull NAME --from SOURCE"),
+            PullError::Malformed { .. } => Fault::usage(error).hint("troop help pull"),
+            PullError::Absent { .. } => Fault::new(Code::NotFound, error),
+            PullError::Denied { .. } => Fault::new(Code::Unauthorised, error)
+                .hint("set HF_TOKEN; a gated model's terms are accepted on its page"),
+            PullError::Integrity { .. }
+            | PullError::Length { .. }
+            | PullError::Unfit { .. }
+            | PullError::Archive { .. } => Fault::new(Code::Integrity, error),
             PullError::Pip { .. } => {
                 Fault::failed(error).hint("python3 -m pip --version must work here")
             }
+            PullError::GivenUp { .. } => {
+                Fault::failed(error).hint("the same command goes on where this one stopped")
+            }
+            PullError::Offline { .. } => {
+                Fault::failed(error).hint("without --offline and TROOP_OFFLINE it is fetched")
+            }
             PullError::Interrupted => Fault::new(Code::Interrupted, error),
             PullError::Store(error) => error.into(),
-            PullError::Room { .. } | PullError::Disk { .. } => Fault::failed(error),
+            PullError::Refused { .. } | PullError::Room { .. } | PullError::Disk { .. } => {
+                Fault::failed(error)
+            }
         }
     }
 }

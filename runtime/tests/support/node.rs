@@ -49,7 +49,9 @@ impl Folder {
         let output = self.troop(&[args, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{args:?}: {text}");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+        // What takes long tells of its progress first, an object a line.
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
     }
 }
 
