@@ -15,6 +15,7 @@
 
 pub mod backend;
 pub mod control;
+pub mod dialect;
 pub mod gateway;
 pub mod json;
 pub mod limits;
@@ -25,6 +26,7 @@ mod health;
 mod reply;
 mod request_body;
 mod route;
+mod sources;
 mod sse;
 mod text;
 

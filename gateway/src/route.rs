@@ -1,5 +1,6 @@
 //! From a request's head to the handler that answers it, past the guards.
 
+mod carry;
 mod chat;
 mod guard;
 

@@ -4,10 +4,12 @@
 //! itself: no task and no queue stands between them. Dropping it, which is what happens when the client
 //! hangs up, drops the receiver, and that cancels the request.
 
+use crate::dialect::Events;
 use crate::gateway::shared::{Opened, Phase};
 use crate::limits::Limits;
-use crate::openai::answer::{Stream, comment};
+use crate::openai::answer::comment;
 use crate::problem::Problem;
+use crate::sources::Sources;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::{Body, Frame};
@@ -18,13 +20,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
-use troop_actors::session::Deliveries;
-use troop_actors::session::protocol::{Delivery, Trouble};
+use troop_actors::session::protocol::Delivery;
 
 /// See the module's page.
 pub(crate) struct SseBody {
-    stream: Stream,
-    deliveries: Deliveries,
+    stream: Box<dyn Events>,
+    sources: Sources,
     ready: Vec<u8>,
     keep_alive: Duration,
     alive: Pin<Box<Sleep>>,
@@ -37,20 +38,20 @@ pub(crate) struct SseBody {
 impl SseBody {
     /// A body that begins with what `first` becomes, if the head has not been waiting in vain for it.
     pub(crate) fn new(
-        mut stream: Stream,
-        first: Option<Delivery>,
-        deliveries: Deliveries,
+        mut stream: Box<dyn Events>,
+        first: Option<(usize, Delivery)>,
+        sources: Sources,
         limits: &Limits,
         opened: Opened,
     ) -> SseBody {
         let mut ready = Vec::new();
         match &first {
-            Some(delivery) => stream.write(delivery, &mut ready),
+            Some((source, delivery)) => stream.write(*source, delivery, &mut ready),
             None => comment("keep-alive", &mut ready),
         }
         SseBody {
             stream,
-            deliveries,
+            sources,
             ready,
             keep_alive: limits.keep_alive,
             alive: Box::pin(sleep(limits.keep_alive)),
@@ -64,15 +65,12 @@ impl SseBody {
     /// Moves what has come into the buffer, up to a bound.
     fn gather(&mut self, context: &mut Context<'_>) {
         while !self.stream.over() && self.ready.len() < GATHERED_BYTES_MAX {
-            match self.deliveries.poll_recv(context) {
-                Poll::Ready(Some(delivery)) => {
+            match self.sources.poll(context) {
+                Poll::Ready((source, Ok(delivery))) => {
                     self.heard = Instant::now();
-                    self.stream.write(&delivery, &mut self.ready);
+                    self.stream.write(source, &delivery, &mut self.ready);
                 }
-                Poll::Ready(None) => {
-                    self.stream
-                        .fail(&(&Trouble::Interrupted).into(), &mut self.ready);
-                }
+                Poll::Ready((_, Err(problem))) => self.stream.fail(&problem, &mut self.ready),
                 Poll::Pending => break,
             }
         }
@@ -80,8 +78,8 @@ impl SseBody {
             self.stream.fail(&Problem::draining(), &mut self.ready);
         }
         if self.stream.over() {
-            // Nothing more is wanted, so the session may know at once.
-            self.deliveries.close();
+            // Nothing more is wanted, so the sessions may know at once.
+            self.sources.close();
         } else if self.ready.is_empty() && self.alive.as_mut().poll(context).is_ready() {
             if self.heard.elapsed() >= self.silence_max {
                 self.stream.fail(&silent(), &mut self.ready);

@@ -10,12 +10,13 @@
 
 use super::error::ErrorBody;
 use super::logprobs::{Logprobs, written_bytes};
+use crate::dialect::{Events, Whole as Gather};
 use crate::problem::Problem;
 use hyper::StatusCode;
 use serde::Serialize;
 use troop_actors::generate::Finish;
 use troop_actors::ids::{Passport, RequestId};
-use troop_actors::session::protocol::{Delivery, Told};
+use troop_actors::session::protocol::{Delivery, Told, Trouble};
 
 /// What every chunk of an answer repeats.
 #[derive(Clone, Debug)]
@@ -259,6 +260,24 @@ impl Stream {
     }
 }
 
+impl Events for Stream {
+    fn write(&mut self, _: usize, delivery: &Delivery, out: &mut Vec<u8>) {
+        self.write(delivery, out);
+    }
+
+    fn fail(&mut self, problem: &Problem, out: &mut Vec<u8>) {
+        self.fail(problem, out);
+    }
+
+    fn over(&self) -> bool {
+        self.over
+    }
+
+    fn problem(&self, _: usize, trouble: &Trouble) -> Problem {
+        trouble.into()
+    }
+}
+
 /// One event. JSON escapes every line end, so nothing inside it can end the event or begin another.
 fn event(content: &impl Serialize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
@@ -375,6 +394,12 @@ impl Gathered {
             system_fingerprint: self.heading.fingerprint(),
         };
         serde_json::to_vec(&whole).unwrap_or_default()
+    }
+}
+
+impl Gather for Gathered {
+    fn take(&mut self, _: usize, delivery: Delivery) -> Result<Option<Vec<u8>>, Problem> {
+        self.take(delivery)
     }
 }
 
