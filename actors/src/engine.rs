@@ -29,11 +29,12 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Limits, Place, Plan, Run};
+pub use batch::{Batch, Limits, Place, Plan, Reads, Run};
 pub use desk::{ATTEMPTS_MAX, Desk, Forward, Words};
 pub use memory::{Copies, PageCopy};
 pub use pace::BUDGET_MAX;
 pub use pages::{PAGE_TOKENS, PageId};
 pub use serve::{say_unfit, serve};
-/// The sampler that a desk draws with, for whoever wants to know a right answer without one.
-pub use troop_kernels::sample::{Params, Sampler};
+/// What a desk draws and counts with, for whoever wants to know a right answer without one.
+pub use troop_kernels::mean::Mean;
+pub use troop_kernels::sample::{Params, Sampler, log_probabilities};

@@ -14,6 +14,8 @@ pub struct Generate {
     pub model: Passport,
     /// What to continue.
     pub prompt: Prompt,
+    /// What is wanted of it.
+    pub task: Task,
     /// How to choose tokens.
     pub sampling: Sampling,
     /// How many independent continuations, 1 to [`CHOICES_MAX`].
@@ -40,6 +42,7 @@ impl Generate {
         Generate {
             model,
             prompt,
+            task: Task::Continue,
             sampling: Sampling::default(),
             choices: 1,
             tokens_max: 1,
@@ -51,6 +54,17 @@ impl Generate {
             now_seconds: 0,
         }
     }
+}
+
+/// What is wanted of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// That it be continued.
+    Continue,
+    /// That it be told back token by token, with its odds if those are asked for, and then continued.
+    Echo,
+    /// One vector for all of it. Nothing is drawn: one choice, of one token at most.
+    Embed,
 }
 
 /// What to continue.
@@ -200,6 +214,20 @@ pub enum Event {
         /// Of this many.
         total: u32,
     },
+    /// The next token of a prompt that is told back; all of them come before the first token of a choice.
+    Echo {
+        /// Its place in the prompt.
+        position: u32,
+        /// What it is of the text, as in `Token`.
+        bytes: Vec<u8>,
+        /// As in `Token`, but of the first token it is only named: nothing is before it.
+        odds: Vec<Likely>,
+    },
+    /// The vector of the prompt. With it the one choice has ended.
+    Embedded {
+        /// The mean of the hidden states after each of its tokens.
+        vector: Vector,
+    },
     /// The next token of a choice.
     Token {
         /// Which choice.
@@ -239,15 +267,41 @@ pub struct Likely {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logprob(u64);
 
+impl Logprob {
+    /// Of a token before which there is nothing.
+    pub const NONE: Logprob = Logprob(f64::NAN.to_bits());
+
+    /// The number, if it is one.
+    pub fn value(self) -> Option<f64> {
+        Some(f64::from_bits(self.0)).filter(|value| value.is_finite())
+    }
+}
+
 impl From<f64> for Logprob {
     fn from(value: f64) -> Logprob {
         Logprob(value.to_bits())
     }
 }
 
-impl From<Logprob> for f64 {
-    fn from(logprob: Logprob) -> f64 {
-        f64::from_bits(logprob.0)
+/// Numbers of 32 bits, to the last bit: what a worker computed is what both sides sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vector(Vec<u32>);
+
+impl Vector {
+    /// The bits of each number. They stand for the ids of a choice in what is signed.
+    pub fn bits(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// The numbers.
+    pub fn values(&self) -> impl Iterator<Item = f32> + '_ {
+        self.0.iter().map(|bits| f32::from_bits(*bits))
+    }
+}
+
+impl From<&[f32]> for Vector {
+    fn from(values: &[f32]) -> Vector {
+        Vector(values.iter().map(|value| value.to_bits()).collect())
     }
 }
 
@@ -317,10 +371,21 @@ pub enum Failure {
 pub struct Tally {
     /// Tokens of the prompt, counted once per request.
     pub prompt_tokens: u32,
-    /// Tokens of all choices, those of earlier attempts included.
+    /// Tokens of all choices, those of earlier attempts included. A vector counts as one.
     pub completion_tokens: u32,
-    /// [`crate::receipt::transcript`] of the ids.
+    /// [`crate::receipt::transcript`] of the ids, or of a vector's bits.
     pub transcript: crate::ids::Digest,
+}
+
+impl Tally {
+    /// Of a prompt whose vector was delivered.
+    pub fn of_vector(prompt: &[u32], vector: &Vector) -> Tally {
+        Tally {
+            prompt_tokens: prompt.len() as u32,
+            completion_tokens: 1,
+            transcript: crate::receipt::transcript(prompt, [vector.bits()]),
+        }
+    }
 }
 
 /// Choices of one request, at most: each is a sequence of its own in the engine.

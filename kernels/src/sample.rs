@@ -371,7 +371,7 @@ fn not_finite(logits: &[f32]) -> Option<u32> {
 }
 
 /// Log-probability of one token and of the most likely ones, by the unchanged logits.
-fn log_probabilities(logits: &[f32], id: u32, count: usize) -> (f64, Vec<(u32, f64)>) {
+pub fn log_probabilities(logits: &[f32], id: u32, count: usize) -> (f64, Vec<(u32, f64)>) {
     let Some(mut order) = Order::new(logits) else {
         return (0.0, Vec::new());
     };

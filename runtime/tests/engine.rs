@@ -88,6 +88,9 @@ impl Engine {
                     let story = stories.entry(attempt.0[0]).or_default();
                     match event {
                         Event::Started { prompt } => story.prompt = prompt,
+                        Event::Echo { .. } | Event::Embedded { .. } => {
+                            panic!("nobody asked for {event:?}")
+                        }
                         Event::Progress { .. } => {}
                         Event::Token { id, bytes, .. } => {
                             story.ids.push(id);

@@ -6,11 +6,14 @@
 //! in pretend pages and read back from there: a page that was mixed up, freed too early or copied wrongly
 //! changes the answer.
 
-use crate::checker::streams::{Right, RightChoice};
+use crate::checker::streams::{Right, RightChoice, RightEcho};
 use crate::dice::mix;
 use troop_actors::engine::frames::{EngineFacts, ToEngine};
-use troop_actors::engine::{Desk, Forward, PAGE_TOKENS, Params, Plan, Run, Sampler, Words};
-use troop_actors::generate::{Failure, Finish, Generate, Likely, Prompt};
+use troop_actors::engine::{Desk, Forward, PAGE_TOKENS, Params, Plan, Reads, Run, Sampler, Words};
+use troop_actors::engine::{Mean, log_probabilities};
+use troop_actors::generate::{
+    Failure, Finish, Generate, Likely, Logprob, Prompt, Tally, Task, Vector,
+};
 use troop_actors::ids::Passport;
 use troop_actors::receipt::transcript;
 use troop_actors::session::protocol::Told;
@@ -158,8 +161,13 @@ impl Forward for Pretend {
                     token.expect("a position before the end of a run was evaluated before")
                 })
                 .collect();
-            let logits = || Speech::logits(self.model, context.into_iter());
-            results.push(Ok(run.draws.then(logits)));
+            let ends = run.start as usize + 1..=context.len();
+            let logits = |end: usize| Speech::logits(self.model, context[..end].iter().copied());
+            results.push(Ok(match run.reads {
+                Reads::Last => run.draws.then(|| logits(context.len())),
+                Reads::Every => Some(ends.flat_map(logits).collect()),
+                Reads::Hidden => Some(ends.flat_map(|end| hidden(logits(end))).collect()),
+            }));
         }
         results
     }
@@ -215,9 +223,77 @@ impl Child {
     }
 }
 
+/// The hidden state that goes with logits: a few of them.
+fn hidden(logits: Vec<f32>) -> impl Iterator<Item = f32> {
+    logits.into_iter().take(8)
+}
+
+/// The one right answer to a request for a vector.
+fn right_vector(generate: &Generate, prompt: &[u32]) -> Right {
+    let mut mean = Mean::new(8);
+    for end in 1..=prompt.len() {
+        let logits = Speech::logits(generate.model, prompt[..end].iter().copied());
+        mean.add(&hidden(logits).collect::<Vec<f32>>());
+    }
+    let vector = Vector::from(&*mean.result());
+    let tally = Tally::of_vector(prompt, &vector);
+    Right {
+        prompt_tokens: tally.prompt_tokens,
+        echo: RightEcho::default(),
+        vector: Some(vector),
+        choices: vec![RightChoice {
+            tokens: tally.completion_tokens,
+            text: String::new(),
+            told: Vec::new(),
+            finish: Finish::Stop,
+        }],
+        transcript: tally.transcript,
+    }
+}
+
+/// What is told back of a prompt.
+fn right_echo(generate: &Generate, prompt: &[u32]) -> RightEcho {
+    if generate.task != Task::Echo {
+        return RightEcho::default();
+    }
+    let pieces = prompt.iter().flat_map(|id| Speech::bytes(*id));
+    let mut told = Vec::new();
+    for (at, id) in prompt.iter().enumerate() {
+        let Some(count) = generate.logprobs else {
+            continue;
+        };
+        let likely = |id: u32, logprob| Likely {
+            id,
+            bytes: Speech.name(id).to_vec(),
+            logprob,
+        };
+        let odds = match at {
+            0 => vec![likely(*id, Logprob::NONE)],
+            at => {
+                let logits = Speech::logits(generate.model, prompt[..at].iter().copied());
+                let (own, top) = log_probabilities(&logits, *id, count.into());
+                let all = std::iter::once((*id, own)).chain(top);
+                all.map(|(id, logprob)| likely(id, logprob.into()))
+                    .collect()
+            }
+        };
+        told.push(Told {
+            bytes: Speech::bytes(*id).to_vec(),
+            odds,
+        });
+    }
+    RightEcho {
+        text: shown(&pieces.copied().collect::<Vec<u8>>()),
+        told,
+    }
+}
+
 /// The one right answer to a request.
 pub fn right(generate: &Generate) -> Right {
     let prompt = Speech::ids(&generate.prompt);
+    if generate.task == Task::Embed {
+        return right_vector(generate, &prompt);
+    }
     let mut all = Vec::new();
     let mut choices = Vec::new();
     for choice in 0..generate.choices {
@@ -293,6 +369,8 @@ pub fn right(generate: &Generate) -> Right {
     }
     Right {
         prompt_tokens: prompt.len() as u32,
+        echo: right_echo(generate, &prompt),
+        vector: None,
         choices,
         transcript: transcript(&prompt, all.iter().map(Vec::as_slice)),
     }

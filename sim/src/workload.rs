@@ -7,7 +7,7 @@
 use crate::dice::Dice;
 use crate::engine::Speech;
 use crate::scenario::Scenario;
-use troop_actors::generate::{Generate, Prompt, Sampling, Turn};
+use troop_actors::generate::{Generate, Prompt, Sampling, Task, Turn};
 use troop_actors::ids::Passport;
 
 /// One request, before it is made.
@@ -59,8 +59,11 @@ pub fn wish(scenario: &Scenario, at: u64, model: Passport, dice: &mut Dice) -> W
 /// A request that a healed troop must fulfil: short, plain, and never given up.
 pub fn probe(node: usize, member: usize, model: Passport, dice: &mut Dice) -> Wish {
     let mut generate = generate(model, dice);
-    generate.choices = 1;
-    generate.tokens_max = dice.between(1, 40) as u32;
+    let most = dice.between(1, 40) as u32;
+    if generate.task != Task::Embed {
+        generate.choices = 1;
+        generate.tokens_max = most;
+    }
     Wish {
         at: 0,
         node,
@@ -102,7 +105,13 @@ fn generate(model: Passport, dice: &mut Dice) -> Generate {
     let temperature = if dice.chance(0.5) { 0.0 } else { 1.0 };
     let seed = dice.next();
     let one_in = |count: u64, of: u32| (seed >> of).is_multiple_of(count);
-    Generate {
+    let task = match (seed >> 24) % 16 {
+        0 => Task::Embed,
+        1 | 2 => Task::Echo,
+        _ => Task::Continue,
+    };
+    let generate = Generate {
+        task,
         sampling: Sampling {
             temperature,
             seed,
@@ -123,6 +132,13 @@ fn generate(model: Passport, dice: &mut Dice) -> Generate {
         },
         tokens_min: u32::from(one_in(8, 16)),
         ..Generate::new(model, prompt)
+    };
+    match task {
+        Task::Embed => Generate {
+            task,
+            ..Generate::new(model, generate.prompt)
+        },
+        Task::Continue | Task::Echo => generate,
     }
 }
 

@@ -79,6 +79,19 @@ pub struct Run {
     pub window_pages: Vec<PageId>,
     /// Whether the last token is the last known one, so that the next is to be drawn after it.
     pub draws: bool,
+    /// What is read of it.
+    pub reads: Reads,
+}
+
+/// What is read of a sequence while it is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// The logits after its last token.
+    Last,
+    /// The logits after each token of its prompt.
+    Every,
+    /// The hidden state after each of its tokens; nothing is drawn.
+    Hidden,
 }
 
 impl Limits {
@@ -123,6 +136,7 @@ struct Group {
     /// Whose text it is.
     tenant: Digest,
     prompt: Arc<[u32]>,
+    reads: Reads,
     /// By choice; `None` once it has ended.
     drawn: Vec<Option<Vec<u32>>>,
     /// Tokens of one sequence, at most.
@@ -191,6 +205,7 @@ impl Batch {
         attempt: AttemptId,
         tenant: Digest,
         prompt: Arc<[u32]>,
+        reads: Reads,
         drawn: Vec<Option<Vec<u32>>>,
         length_max: u32,
     ) {
@@ -209,6 +224,7 @@ impl Batch {
             arrival,
             tenant,
             prompt,
+            reads,
             drawn,
             length_max,
         };
@@ -282,9 +298,17 @@ impl Batch {
         let mut left = budget.saturating_sub(decodes).max(self.limits.sequences);
         prefills.sort_unstable();
         let count = prefills.len();
+        let mut every = EVERY_TOKENS_MAX;
         for (index, (wanted, key)) in prefills.into_iter().enumerate() {
             let share = left.div_ceil((count - index) as u32);
-            let tokens = wanted.min(share).min(self.limits.step_max());
+            let mut tokens = wanted.min(share).min(self.limits.step_max());
+            if self.groups[&key.1.attempt].reads == Reads::Every {
+                tokens = tokens.min(every);
+                every -= tokens;
+                if tokens == 0 {
+                    continue;
+                }
+            }
             left -= tokens;
             plan.runs.push(self.run(key, tokens));
         }
@@ -392,6 +416,7 @@ impl Batch {
         let held = &self.running[&key];
         let group = &self.groups[&place.attempt];
         let end = held.done + count;
+        let prompt_read = held.done + 1 >= group.prompt.len() as u32;
         Run {
             place,
             tokens: group.tokens(place.choice, held.done, count),
@@ -399,6 +424,13 @@ impl Batch {
             pages: held.table.pages(end),
             window_pages: held.table.window_pages(end),
             draws: end == group.length(place.choice),
+            reads: match group.reads {
+                Reads::Every if prompt_read => Reads::Last,
+                reads => reads,
+            },
         }
     }
 }
+
+/// Tokens of a step whose logits are all read, at most: a row of them is a megabyte with large vocabularies.
+const EVERY_TOKENS_MAX: u32 = 16;

@@ -4,7 +4,7 @@
 
 use crate::generate::{
     CHOICES_MAX, Failure, Generate, Prompt, Resume, STOP_BYTES_MAX, STOP_IDS_MAX, STOPS_MAX,
-    Sampling, Turn,
+    Sampling, Task, Turn,
 };
 use troop_kernels::sample::Params;
 
@@ -13,6 +13,7 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
     let Generate {
         model: _,
         prompt,
+        task,
         sampling,
         choices,
         tokens_max,
@@ -29,6 +30,10 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
     }
     if *tokens_max == 0 {
         return Err(invalid("tokens_max", "must be at least 1"));
+    }
+    if *task == Task::Embed && (*choices, *tokens_max, *logprobs) != (1, 1, None) {
+        let message = "one choice of one token without odds is all there is";
+        return Err(invalid("task", message));
     }
     if stop.len() > STOPS_MAX {
         let message = format!("{} strings, at most {STOPS_MAX} are allowed", stop.len());

@@ -16,7 +16,7 @@
 
 mod attempt;
 
-use super::batch::{Batch, Limits, Place, Plan, Run};
+use super::batch::{Batch, Limits, Place, Plan, Reads, Run};
 use super::checks;
 use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use super::memory::Copies;
@@ -31,8 +31,8 @@ use troop_kernels::sample::Sampled;
 
 /// The arithmetic. Its results are a function of each run's sequence alone: not of what else is in the step.
 pub trait Forward {
-    /// Carries out the copies, then the runs. One result for each run, in order: the logits after its last
-    /// token if it draws, or what went wrong with it.
+    /// Carries out the copies, then the runs. One result for each run, in order: what it reads, row after row,
+    /// or what went wrong with it. A run that reads the logits after its last token does so only if it draws.
     fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>>;
 }
 
@@ -107,6 +107,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
                     .into_iter()
                     .collect(),
                 draws: true,
+                reads: Reads::Last,
             }],
         };
         self.forward
@@ -164,8 +165,8 @@ impl<F: Forward, W: Words> Desk<F, W> {
         assert_eq!(results.len(), plan.runs.len(), "one result for each run");
         for (run, result) in plan.runs.iter().zip(results) {
             self.stats.prompt_tokens += run.tokens.len() as u64 - u64::from(run.draws);
-            let logits = match result {
-                Ok(logits) => logits,
+            let rows = match result {
+                Ok(rows) => rows,
                 Err(failure) => {
                     self.close(run.place.attempt, Some(failure), out);
                     continue;
@@ -173,11 +174,20 @@ impl<F: Forward, W: Words> Desk<F, W> {
             };
             self.took_part(run.place.attempt);
             self.batch.evaluated(run);
-            assert_eq!(logits.is_some(), run.draws, "who draws gets logits");
-            if let Some(logits) = logits
-                && let Some(id) = self.draw(now, run.place, &logits, out)
-            {
-                self.batch.drew(run.place, id);
+            match (rows, run.reads) {
+                (None, _) => assert!(!run.draws, "who draws gets logits"),
+                (Some(rows), Reads::Hidden) => self.embed(now, run, &rows, out),
+                (Some(rows), reads) => {
+                    if reads == Reads::Every {
+                        self.echo(now, run, &rows, out);
+                    }
+                    let last = rows.len().saturating_sub(self.words.vocabulary() as usize);
+                    if run.draws
+                        && let Some(id) = self.draw(now, run.place, &rows[last..], out)
+                    {
+                        self.batch.drew(run.place, id);
+                    }
+                }
             }
         }
         if cfg!(debug_assertions) {
@@ -250,7 +260,9 @@ impl<F: Forward, W: Words> Desk<F, W> {
                 });
                 let sequences = sequences.collect();
                 let (prompt, length_max) = (attempt.prompt.clone(), attempt.length_max());
-                self.batch.start(id, tenant, prompt, sequences, length_max);
+                let reads = attempt.reads();
+                self.batch
+                    .start(id, tenant, prompt, reads, sequences, length_max);
                 let done = attempt.is_done();
                 self.attempts.insert(id, attempt);
                 out.extend(
@@ -353,6 +365,37 @@ impl<F: Forward, W: Words> Desk<F, W> {
         None
     }
 
+    /// Tells back the tokens of a prompt that `rows`, the logits after each token of `run`, make certain.
+    fn echo(&mut self, now: Time, run: &Run, rows: &[f32], out: &mut Vec<FromEngine>) {
+        let id = run.place.attempt;
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        let rows = rows.chunks_exact(self.words.vocabulary() as usize);
+        for (position, logits) in (run.start + 1..).zip(rows) {
+            if let Some(event) = attempt.echo(position, logits, &self.words) {
+                attempt.spoke = now;
+                out.push(FromEngine::Event { attempt: id, event });
+            }
+        }
+    }
+
+    /// Adds the hidden states after each token of `run` to its prompt's vector, and tells it at the end.
+    fn embed(&mut self, now: Time, run: &Run, rows: &[f32], out: &mut Vec<FromEngine>) {
+        let id = run.place.attempt;
+        let Some(attempt) = self.attempts.get_mut(&id) else {
+            return;
+        };
+        attempt.embed(run.start, run.tokens.len(), rows);
+        if run.draws {
+            attempt.spoke = now;
+            let event = attempt.embedded();
+            out.push(FromEngine::Event { attempt: id, event });
+            self.batch.end(run.place);
+            self.close(id, None, out);
+        }
+    }
+
     /// Says the last word of an attempt and forgets it (E1).
     fn close(&mut self, id: AttemptId, failure: Option<Failure>, out: &mut Vec<FromEngine>) {
         self.batch.cancel(id);
@@ -370,7 +413,11 @@ impl<F: Forward, W: Words> Desk<F, W> {
 /// How likely the token was that was drawn, and then the likeliest; nothing if nobody asked.
 fn odds(sampled: Sampled, words: &impl Words) -> Vec<Likely> {
     let own = sampled.logprob.map(|logprob| (sampled.id, logprob));
-    let all = own.into_iter().chain(sampled.top);
+    likely(own.into_iter().chain(sampled.top), words)
+}
+
+/// Tokens and their odds, with their names.
+fn likely(all: impl Iterator<Item = (u32, f64)>, words: &impl Words) -> Vec<Likely> {
     all.map(|(id, logprob)| Likely {
         id,
         bytes: words.name(id).to_vec(),

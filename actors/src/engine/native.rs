@@ -5,7 +5,7 @@ mod share;
 use super::checks::invalid;
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
-use super::{BUDGET_MAX, Plan, Run};
+use super::{BUDGET_MAX, Plan, Reads};
 use crate::generate::{Failure, Prompt};
 use std::sync::Arc;
 use troop_kernels::gguf::Gguf;
@@ -117,21 +117,23 @@ impl Forward for NativeForward {
                 start: run.start,
                 pages,
                 window_pages,
-                want: match run.draws {
-                    true => Want::Logits,
-                    false => Want::Nothing,
+                want: match run.reads {
+                    Reads::Last if run.draws => Want::Logits,
+                    Reads::Last => Want::Nothing,
+                    Reads::Every => Want::EveryLogits,
+                    Reads::Hidden => Want::Hidden,
                 },
             })
             .collect();
         let results = self.evaluator.step(&mut self.pages, &runs);
-        let name = |(result, run): (Result<_, model::NonFinite>, &Run)| match result {
-            Ok(logits) => Ok(run.draws.then_some(logits)),
+        let name = |result: Result<Vec<f32>, model::NonFinite>| match result {
+            Ok(rows) => Ok((!rows.is_empty()).then_some(rows)),
             Err(error) => Err(Failure::NonFinite {
                 layer: error.layer as u32,
                 operation: error.operation.to_string(),
             }),
         };
-        results.into_iter().zip(&plan.runs).map(name).collect()
+        results.into_iter().map(name).collect()
     }
 }
 

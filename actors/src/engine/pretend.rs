@@ -4,7 +4,7 @@
 //! finds in the pages of a run. So a page that is shared, copied, evicted or freed wrongly changes the text,
 //! as it would with a model.
 
-use super::batch::{Plan, Run};
+use super::batch::{Plan, Reads, Run};
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
 use super::pages::PAGE_TOKENS;
@@ -119,16 +119,23 @@ impl Forward for PretendForward {
         plan.runs.iter().for_each(|run| self.write(run));
         let evaluate = |run: &Run| {
             let tokens = self.read(run);
-            if !run.draws {
-                return None;
-            }
+            let end = tokens.len() as u32;
             let seen: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
-            let hash = digest("troop/pretend/v1", &[&seen]).0;
-            let logit = |id: u32| {
-                let byte = hash[id as usize % hash.len()] ^ (id as u8).wrapping_mul(151);
-                f32::from(byte) / 64.0
+            let hash = |end: u32| digest("troop/pretend/v1", &[&seen[..4 * end as usize]]).0;
+            let logits = |end: u32| {
+                let hash = hash(end);
+                let logit = move |id: u32| {
+                    let byte = hash[id as usize % hash.len()] ^ (id as u8).wrapping_mul(151);
+                    f32::from(byte) / 64.0
+                };
+                (0..VOCABULARY).map(logit)
             };
-            Some((0..VOCABULARY).map(logit).collect())
+            let hidden = |end: u32| hash(end).into_iter().map(|byte| f32::from(byte) / 64.0);
+            match run.reads {
+                Reads::Last => run.draws.then(|| logits(end).collect()),
+                Reads::Every => Some((run.start + 1..=end).flat_map(logits).collect()),
+                Reads::Hidden => Some((run.start + 1..=end).flat_map(hidden).collect()),
+            }
         };
         plan.runs.iter().map(|run| Ok(evaluate(run))).collect()
     }

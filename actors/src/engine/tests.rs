@@ -3,6 +3,7 @@
 mod crowd;
 mod endings;
 mod prefixes;
+mod prompts;
 mod stories;
 
 use super::frames::{FromEngine, ToEngine};
@@ -10,7 +11,8 @@ use super::pretend::{PretendForward, PretendWords, facts};
 use super::*;
 use crate::contract::Time;
 use crate::generate::{
-    Event, Failure, Finish, Generate, Likely, Prompt, Resume, ResumeChoice, Sampling, Work,
+    Event, Failure, Finish, Generate, Likely, Prompt, Resume, ResumeChoice, Sampling, Tally, Task,
+    Vector, Work,
 };
 use crate::ids::{AttemptId, Digest, Passport};
 use crate::receipt::transcript;

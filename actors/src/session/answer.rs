@@ -7,7 +7,7 @@
 use super::held::Held;
 use super::protocol::{Delivery, Told};
 use crate::generate::Tally;
-use crate::generate::{Event, Finish, Generate, Likely, Resume, ResumeChoice};
+use crate::generate::{Event, Finish, Generate, Likely, Resume, ResumeChoice, Task, Vector};
 use crate::ids::NodeId;
 use crate::receipt::transcript;
 use crate::text::TextStream;
@@ -16,9 +16,20 @@ use crate::text::TextStream;
 #[derive(Debug)]
 pub(super) struct Answer {
     prompt: Option<Vec<u32>>,
+    task: Task,
+    echo: Echo,
+    vector: Option<Vector>,
     choices: Vec<Choice>,
     tokens_max: u32,
     logprobs: Option<u8>,
+}
+
+/// What was told back of the prompt.
+#[derive(Debug)]
+struct Echo {
+    tokens: usize,
+    text: TextStream,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -49,6 +60,13 @@ impl Answer {
         let choices = (0..generate.choices).map(choice).collect();
         Answer {
             prompt: None,
+            task: generate.task,
+            echo: Echo {
+                tokens: 0,
+                text: TextStream::new(&[]),
+                held: Held::default(),
+            },
+            vector: None,
             choices,
             tokens_max: generate.tokens_max,
             logprobs: generate.logprobs,
@@ -59,7 +77,8 @@ impl Answer {
     pub(super) fn resume(&self) -> Option<Resume> {
         let choice = |choice: &Choice| ResumeChoice {
             ids: choice.ids.clone(),
-            finish: choice.finish,
+            // A vector is no place to go on from: whoever has to sign for it computes it.
+            finish: choice.finish.filter(|_| self.vector.is_none()),
         };
         Some(Resume {
             prompt: self.prompt.clone()?,
@@ -75,6 +94,9 @@ impl Answer {
     /// What both sides would sign.
     pub(super) fn tally(&self) -> Tally {
         let prompt = self.prompt.as_deref().unwrap_or_default();
+        if let Some(vector) = &self.vector {
+            return Tally::of_vector(prompt, vector);
+        }
         Tally {
             prompt_tokens: prompt.len() as u32,
             completion_tokens: self
@@ -113,6 +135,28 @@ impl Answer {
                 });
                 Ok(())
             }
+            Event::Echo {
+                position,
+                bytes,
+                odds,
+            } => self.take_echo(position as usize, bytes, odds, say),
+            Event::Embedded { vector } => match &self.vector {
+                Some(known) if *known == vector => Ok(()),
+                None if self.task == Task::Embed && sound(&vector) => {
+                    let state = self.begun(0)?;
+                    state.finish = Some(Finish::Stop);
+                    say(Delivery::Embedding {
+                        vector: vector.clone(),
+                    });
+                    self.vector = Some(vector);
+                    say(Delivery::Ended {
+                        choice: 0,
+                        finish: Finish::Stop,
+                    });
+                    Ok(())
+                }
+                _ => Err(Breach::Contradiction),
+            },
             Event::Token {
                 choice,
                 position,
@@ -122,6 +166,12 @@ impl Answer {
             } => {
                 let (tokens_max, index) = (self.tokens_max, position as usize);
                 let asked = self.logprobs;
+                let told_back = self.echo.tokens == self.prompt.as_ref().map_or(0, Vec::len);
+                match self.task {
+                    Task::Embed => return Err(Breach::Contradiction),
+                    Task::Echo if !told_back => return Err(Breach::Gap),
+                    Task::Echo | Task::Continue => {}
+                }
                 let state = self.begun(choice)?;
                 if let Some(known) = state.ids.get(index) {
                     return if *known == id {
@@ -193,6 +243,44 @@ impl Answer {
         }
     }
 
+    /// The next token of the prompt, told back.
+    fn take_echo(
+        &mut self,
+        position: usize,
+        bytes: Vec<u8>,
+        odds: Vec<Likely>,
+        mut say: impl FnMut(Delivery),
+    ) -> Result<(), Breach> {
+        let prompt = self.prompt.as_ref().ok_or(Breach::Gap)?;
+        let echo = &mut self.echo;
+        if position > echo.tokens {
+            return Err(Breach::Gap);
+        }
+        // What comes again is not compared: it is nobody's to sign.
+        if position < echo.tokens {
+            return Ok(());
+        }
+        let id = *prompt.get(position).ok_or(Breach::Contradiction)?;
+        let fits = fitting(self.logprobs, id, &odds);
+        if self.task != Task::Echo || !fits || bytes.len() > TOKEN_BYTES_MAX {
+            return Err(Breach::Contradiction);
+        }
+        echo.tokens += 1;
+        let mut text = echo.text.push(&bytes);
+        if !odds.is_empty() {
+            echo.held.push(Told { bytes, odds });
+        }
+        let mut tokens = echo.held.certain(echo.text.told());
+        if echo.tokens == prompt.len() {
+            text.push_str(&echo.text.finish());
+            tokens.extend(echo.held.rest());
+        }
+        if !text.is_empty() || !tokens.is_empty() {
+            say(Delivery::Echo { text, tokens });
+        }
+        Ok(())
+    }
+
     fn begun(&mut self, choice: u32) -> Result<&mut Choice, Breach> {
         if self.prompt.is_none() {
             return Err(Breach::Gap);
@@ -212,5 +300,13 @@ fn fitting(asked: Option<u8>, id: u32, odds: &[Likely]) -> bool {
         && odds.iter().all(|one| one.bytes.len() <= TOKEN_BYTES_MAX)
 }
 
+/// Whether a vector is one that a model may have.
+fn sound(vector: &Vector) -> bool {
+    (1..=VECTOR_WIDTH_MAX).contains(&vector.bits().len())
+        && vector.values().all(|value| value.is_finite())
+}
+
+/// Numbers of a vector, at most: several times the width of the widest model.
+const VECTOR_WIDTH_MAX: usize = 1 << 16;
 /// Bytes of one token, at most: far beyond any vocabulary's longest.
 const TOKEN_BYTES_MAX: usize = 4096;

@@ -1,7 +1,7 @@
 //! What a `Session` hears and says.
 
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Event, Failure, Finish, Generate, Likely, Work};
+use crate::generate::{Event, Failure, Finish, Generate, Likely, Vector, Work};
 use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, RequestId};
 use crate::outbox::protocol::Parcel;
 use crate::receipt::Half;
@@ -148,6 +148,18 @@ pub enum Delivery {
         /// Where it runs.
         worker: NodeId,
     },
+    /// More of the prompt, for a request that has it told back; all of it comes before the first text.
+    Echo {
+        /// What to append.
+        text: String,
+        /// Its tokens, as in `Text`; the first of them has no odds but its name.
+        tokens: Vec<Told>,
+    },
+    /// The prompt's vector.
+    Embedding {
+        /// The mean of its hidden states.
+        vector: Vector,
+    },
     /// More text of a choice.
     Text {
         /// Which choice.
@@ -168,7 +180,7 @@ pub enum Delivery {
     Done {
         /// Tokens of the prompt.
         prompt_tokens: u32,
-        /// Tokens of all choices.
+        /// Tokens of all choices; a vector counts as one.
         completion_tokens: u32,
     },
     /// The request has failed; nothing follows.

@@ -183,6 +183,8 @@ impl Stream {
                 out,
             ),
             Delivery::Waiting { .. } => comment("waiting", out),
+            // Nobody asks for either in a conversation.
+            Delivery::Echo { .. } | Delivery::Embedding { .. } => {}
             Delivery::Started { .. } => {
                 for index in 0..self.heading.choices {
                     let delta = Delta {
@@ -324,7 +326,10 @@ impl Gathered {
     /// Takes a delivery in; the answer's body, once it is complete.
     pub fn take(&mut self, delivery: Delivery) -> Result<Option<Vec<u8>>, Problem> {
         match delivery {
-            Delivery::Waiting { .. } | Delivery::Started { .. } => Ok(None),
+            Delivery::Waiting { .. }
+            | Delivery::Started { .. }
+            | Delivery::Echo { .. }
+            | Delivery::Embedding { .. } => Ok(None),
             Delivery::Text {
                 choice,
                 text,

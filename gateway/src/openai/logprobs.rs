@@ -26,7 +26,7 @@ struct Entry<'a> {
 #[derive(Serialize)]
 struct Named<'a> {
     token: Cow<'a, str>,
-    logprob: f64,
+    logprob: Option<f64>,
     bytes: &'a [u8],
 }
 
@@ -52,7 +52,7 @@ impl<'a> Named<'a> {
     fn of(likely: &'a Likely) -> Named<'a> {
         Named {
             token: String::from_utf8_lossy(&likely.bytes),
-            logprob: likely.logprob.into(),
+            logprob: likely.logprob.value(),
             bytes: &likely.bytes,
         }
     }

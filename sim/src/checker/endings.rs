@@ -89,6 +89,8 @@ impl Endings {
             }),
             Delivery::Waiting { .. }
             | Delivery::Started { .. }
+            | Delivery::Echo { .. }
+            | Delivery::Embedding { .. }
             | Delivery::Text { .. }
             | Delivery::Ended { .. } => None,
         };

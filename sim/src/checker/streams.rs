@@ -6,7 +6,7 @@
 
 use super::{Verdict, require};
 use std::collections::BTreeMap;
-use troop_actors::generate::Finish;
+use troop_actors::generate::{Finish, Vector};
 use troop_actors::ids::{Digest, RequestId};
 use troop_actors::receipt::Receipt;
 use troop_actors::session::protocol::{Delivery, Told};
@@ -16,10 +16,23 @@ use troop_actors::session::protocol::{Delivery, Told};
 pub struct Right {
     /// Tokens of its prompt.
     pub prompt_tokens: u32,
+    /// What is told back of it.
+    pub echo: RightEcho,
+    /// Its vector, if that is what was wanted.
+    pub vector: Option<Vector>,
     /// For each choice, in order.
     pub choices: Vec<RightChoice>,
     /// The hash of prompt and choices that both sides sign.
     pub transcript: Digest,
+}
+
+/// A prompt, told back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RightEcho {
+    /// Its text.
+    pub text: String,
+    /// Its tokens, if the client asked how likely they were.
+    pub told: Vec<Told>,
 }
 
 /// One choice of the right answer.
@@ -44,6 +57,8 @@ pub struct Streams {
 #[derive(Debug)]
 struct Stream {
     right: Right,
+    echoed: (usize, usize),
+    embedded: bool,
     got: Vec<usize>,
     told: Vec<usize>,
     ended: Vec<bool>,
@@ -56,6 +71,8 @@ impl Streams {
         let choices = right.choices.len();
         let stream = Stream {
             right,
+            echoed: (0, 0),
+            embedded: false,
             got: vec![0; choices],
             told: vec![0; choices],
             ended: vec![false; choices],
@@ -80,6 +97,25 @@ impl Streams {
                         "{request:?} has a prompt of {} tokens, was told {prompt_tokens}",
                         stream.right.prompt_tokens
                     )
+                })
+            }
+            Delivery::Echo { text, tokens } => {
+                let (at, told) = stream.echoed;
+                let echo = &stream.right.echo;
+                let right =
+                    echo.text[at..].starts_with(text) && echo.told[told..].starts_with(tokens);
+                let first = stream.got.iter().chain(&stream.told).all(|got| *got == 0);
+                require(right && first, NAME, || {
+                    format!("{request:?} is told back {text:?} of its prompt at byte {at}")
+                })?;
+                stream.echoed = (at + text.len(), told + tokens.len());
+                Ok(())
+            }
+            Delivery::Embedding { vector } => {
+                let first = !std::mem::replace(&mut stream.embedded, true);
+                let right = stream.right.vector.as_ref() == Some(vector);
+                require(first && right, NAME, || {
+                    format!("{request:?} gets a vector that is not its own, or gets it twice")
                 })
             }
             Delivery::Text {
@@ -126,6 +162,12 @@ impl Streams {
                         format!("{request:?} was cancelled, nobody hung up")
                     });
                 }
+                let echo = &stream.right.echo;
+                let whole = stream.echoed == (echo.text.len(), echo.told.len())
+                    && stream.embedded == stream.right.vector.is_some();
+                require(whole, NAME, || {
+                    format!("{request:?} ends before its prompt was told back or made a vector")
+                })?;
                 let right = &stream.right.choices[index];
                 require(stream.told[index] == right.told.len(), NAME, || {
                     format!("{request:?} choice {choice} ends before all its odds are told")

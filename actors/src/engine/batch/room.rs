@@ -2,7 +2,7 @@
 
 use super::super::memory::Copies;
 use super::super::pages::pages_of;
-use super::{Batch, Group, Held, Key, Place};
+use super::{Batch, Group, Held, Key, Place, Reads};
 use crate::ids::AttemptId;
 use std::ops::Bound;
 
@@ -61,8 +61,13 @@ impl Batch {
             let length = group.length(place.choice);
             let forked = sibling.and_then(|(_, held)| self.memory.fork(&held.table, shared));
             let found = forked.unwrap_or_else(|| {
-                // Logits come from evaluating the last token, so that one is never taken as found.
-                let tokens = group.tokens(place.choice, 0, length - 1);
+                // Logits come from evaluating the last token, so that one is never taken as found; and nothing
+                // is, where something is read of every token.
+                let known = match group.reads {
+                    Reads::Last => length - 1,
+                    Reads::Every | Reads::Hidden => 0,
+                };
+                let tokens = group.tokens(place.choice, 0, known);
                 self.memory.find(group.tenant, &tokens)
             });
             let spare = (pages_of(length) + 1).min(pages_of(group.length_max)) - pages_of(length);

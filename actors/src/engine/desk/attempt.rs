@@ -1,19 +1,31 @@
 //! One attempt: its prompt, its choices, and what is replayed of attempts before it.
 
+use super::super::batch::Reads;
 use super::super::checks;
-use super::Words;
+use super::{Words, likely};
 use crate::contract::Time;
-use crate::generate::{Event, Failure, Finish, Generate, Prompt, ResumeChoice, Tally, Work};
+use crate::generate::{
+    Event, Failure, Finish, Generate, Likely, Logprob, Prompt, ResumeChoice, Tally, Task, Vector,
+    Work,
+};
 use crate::receipt::transcript;
 use crate::text::StopScan;
 use std::sync::Arc;
-use troop_kernels::sample::Sampler;
+use troop_kernels::mean::Mean;
+use troop_kernels::sample::{Sampler, log_probabilities};
 
 /// An attempt that is not closed yet.
 pub(super) struct Attempt {
     pub(super) prompt: Arc<[u32]>,
     pub(super) choices: Vec<Choice>,
     pub(super) ending: Ending,
+    task: Task,
+    /// Of how many of the likeliest tokens is told.
+    logprobs: Option<u8>,
+    /// Tokens of the prompt that were told back.
+    echoed: u32,
+    mean: Option<Mean>,
+    vector: Option<Vector>,
     /// When it last said something.
     pub(super) spoke: Time,
     /// The last step it took part in.
@@ -139,6 +151,25 @@ impl Attempt {
             prompt: prompt.clone(),
         });
         let tokens_max = generate.tokens_max.min(context - length);
+        let (task, logprobs) = (generate.task, generate.logprobs);
+        let mut echoed = 0;
+        if task == Task::Echo {
+            // Without odds all of it is known already, with odds only what its first token is.
+            echoed = if logprobs.is_some() { 1 } else { length };
+            let name = |id| {
+                logprobs.map(|_| Likely {
+                    id,
+                    bytes: words.name(id).to_vec(),
+                    logprob: Logprob::NONE,
+                })
+            };
+            let tokens = (0..echoed).zip(&prompt);
+            events.extend(tokens.map(|(position, id)| Event::Echo {
+                position,
+                bytes: words.piece(*id).to_vec(),
+                odds: name(*id).into_iter().collect(),
+            }));
+        }
         let ending = Ending::new(&generate, tokens_max, words);
         let mut choices = Vec::with_capacity(before.len());
         for (index, before) in before.into_iter().enumerate() {
@@ -178,6 +209,11 @@ impl Attempt {
             prompt: prompt.into(),
             choices,
             ending,
+            task,
+            logprobs,
+            echoed,
+            mean: None,
+            vector: None,
             spoke: now,
             step: 0,
         })
@@ -185,6 +221,9 @@ impl Attempt {
 
     /// What it amounts to so far, by the ids of this attempt and of those before it.
     pub(super) fn tally(&self) -> Tally {
+        if let Some(vector) = &self.vector {
+            return Tally::of_vector(&self.prompt, vector);
+        }
         let tokens: usize = self.choices.iter().map(|choice| choice.ids.len()).sum();
         let ids = self.choices.iter().map(|choice| choice.ids.as_slice());
         Tally {
@@ -192,6 +231,54 @@ impl Attempt {
             completion_tokens: tokens as u32,
             transcript: transcript(&self.prompt, ids),
         }
+    }
+
+    /// What is read of its prompt.
+    pub(super) fn reads(&self) -> Reads {
+        match (self.task, self.logprobs) {
+            (Task::Embed, _) => Reads::Hidden,
+            (Task::Echo, Some(_)) => Reads::Every,
+            _ => Reads::Last,
+        }
+    }
+
+    /// The prompt's token at `position`, told back with its odds by the logits before it. Nothing, if it was
+    /// told before or is not of the prompt.
+    pub(super) fn echo(
+        &mut self,
+        position: u32,
+        logits: &[f32],
+        words: &impl Words,
+    ) -> Option<Event> {
+        let id = *self.prompt.get(position as usize)?;
+        let count = self.logprobs.filter(|_| position == self.echoed)?;
+        let (own, top) = log_probabilities(logits, id, count.into());
+        self.echoed += 1;
+        Some(Event::Echo {
+            position,
+            bytes: words.piece(id).to_vec(),
+            odds: likely(std::iter::once((id, own)).chain(top), words),
+        })
+    }
+
+    /// Adds what is new of the hidden states of `tokens` tokens from position `start` on.
+    pub(super) fn embed(&mut self, start: u32, tokens: usize, rows: &[f32]) {
+        let width = rows.len() / tokens;
+        let mean = self.mean.get_or_insert_with(|| Mean::new(width));
+        // A sequence that gave up its pages is evaluated again.
+        let known = mean.count().saturating_sub(start as usize).min(tokens);
+        mean.add(&rows[known * width..]);
+    }
+
+    /// The vector of the whole prompt, with which its choice ends.
+    pub(super) fn embedded(&mut self) -> Event {
+        let mean = self.mean.take();
+        let mean = mean.expect("a prompt has tokens, and all of them were added");
+        assert_eq!(mean.count(), self.prompt.len(), "each was added once");
+        let vector = Vector::from(&*mean.result());
+        self.vector = Some(vector.clone());
+        self.choices[0].finish = Some(Finish::Stop);
+        Event::Embedded { vector }
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -76,6 +76,8 @@ pub(super) struct Story {
     pub(super) text: BTreeMap<u32, Vec<u8>>,
     pub(super) odds: BTreeMap<u32, Vec<Vec<Likely>>>,
     pub(super) ended: BTreeMap<u32, Finish>,
+    pub(super) echo: Vec<(Vec<u8>, Vec<Likely>)>,
+    pub(super) vector: Option<Vector>,
     pub(super) closed: Option<Option<Failure>>,
 }
 
@@ -100,6 +102,18 @@ impl Listener {
                     match event {
                         Event::Started { prompt } => {
                             assert_eq!(story.prompt.replace(prompt), None, "started once");
+                        }
+                        Event::Echo {
+                            position,
+                            bytes,
+                            odds,
+                        } => {
+                            assert_eq!(position as usize, story.echo.len(), "no gaps (E2)");
+                            assert!(story.text.is_empty(), "before the first token");
+                            story.echo.push((bytes, odds));
+                        }
+                        Event::Embedded { vector } => {
+                            assert_eq!(story.vector.replace(vector), None, "told once");
                         }
                         Event::Progress { done, total } => assert!(done <= total),
                         Event::Token {
@@ -135,6 +149,10 @@ impl Listener {
                     let story = self.stories.entry(attempt).or_default();
                     assert_eq!(story.closed.replace(failure), None, "closed once (E1)");
                     let prompt = story.prompt.clone().unwrap_or_default();
+                    if let Some(vector) = &story.vector {
+                        assert_eq!(tally, Tally::of_vector(&prompt, vector));
+                        continue;
+                    }
                     let ids = story.ids.values().map(Vec::as_slice);
                     assert_eq!(tally.transcript, transcript(&prompt, ids));
                     assert_eq!(tally.prompt_tokens as usize, prompt.len());
