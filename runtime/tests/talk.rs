@@ -32,15 +32,17 @@ fn talk(folder: &Folder, args: &[&str]) -> Terminal {
     terminal
 }
 
+const STORY: &str = "Tell me a long story about a fox and a raven in the woods.";
+
 /// Asks for a long answer, and stops it when some of it has been said.
-fn stop_a_story(terminal: &mut Terminal) {
-    terminal.line("Tell me a long story about a fox and a raven in the woods.");
+fn stop_a_story(terminal: &mut Terminal) -> String {
+    terminal.line(STORY);
     terminal.expect("the woods.");
     until("something is said", || {
-        (terminal.rest().matches(' ').count() > 20).then_some(())
+        (terminal.rest().matches(' ').count() > 30).then_some(())
     });
     terminal.keys("\x03");
-    terminal.expect("[stopped]");
+    terminal.expect("[stopped]")
 }
 
 const OVER: &str = "first text";
@@ -77,7 +79,15 @@ fn a_person_talks_stops_an_answer_looks_back_and_leaves() {
     // Ctrl-C stops the answer, in the node too, and nothing else.
     terminal.line("/set parameter max_tokens");
     terminal.expect("is the node's own again");
-    stop_a_story(&mut terminal);
+    // Thirty words are more than a line of the terminal's.
+    let story = stop_a_story(&mut terminal);
+    let wide = story
+        .lines()
+        .map(|line| line.rsplit("\x1b[K").next().unwrap_or(line).len());
+    assert!(
+        story.lines().count() > 2 && wide.max() <= Some(80),
+        "{story:?}"
+    );
     terminal.expect(">>> ");
     until("the engine has stopped", || {
         let (cancelled, running) = engine(&folder);
@@ -173,6 +183,66 @@ fn a_node_for_the_occasion_outlives_a_stopped_answer_and_ends_with_the_conversat
     assert_eq!(terminal.code(), Some(0));
     let away = folder.troop(&["status"]);
     assert_eq!(away.status.code(), Some(4));
+}
+
+#[test]
+fn a_terminal_of_any_kind_is_left_as_it_was_found() {
+    let folder = Folder::with_model();
+    let node = Node::start(&folder);
+    // Once, stopped: what was said is there, and the engine stops too.
+    let mut terminal = Terminal::start(&mut run(&folder, &["--temperature", "0", STORY]));
+    until("something is said", || {
+        (terminal.rest().matches(' ').count() > 20).then_some(())
+    });
+    terminal.keys("\x03");
+    terminal.expect("stopped by Ctrl-C");
+    assert_eq!(terminal.code(), Some(130));
+    until("the engine has stopped", || {
+        (engine(&folder) == (1, 0)).then_some(())
+    });
+
+    // Answers into a file: the prompt is on the terminal, and no escape in the file.
+    let out = folder.0.join("out.txt");
+    let program = env!("CARGO_BIN_EXE_troop");
+    let script = format!(
+        "{program} run smollm2 --max-tokens 4 --verbose > {}",
+        out.display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).env("TROOP_HOME", &folder.0);
+    let mut terminal = Terminal::start(&mut command);
+    terminal.expect(">>> ");
+    terminal.line("Hello!");
+    terminal.expect(OVER);
+    terminal.expect(">>> ");
+    terminal.keys("\x04");
+    assert_eq!(terminal.code(), Some(0));
+    let answer = fs::read_to_string(&out).expect("text");
+    assert!(
+        !answer.trim().is_empty() && !answer.contains(['\x1b', '>']),
+        "{answer:?}"
+    );
+
+    // A plain terminal edits no lines; Ctrl-C leaves all the same.
+    let mut command = run(&folder, &["--max-tokens", "4", "--verbose"]);
+    let mut terminal = Terminal::start_as("dumb", &mut command);
+    terminal.expect(">>> ");
+    terminal.line("Hello!");
+    terminal.expect(OVER);
+    let said = terminal.expect(">>> ");
+    assert!(!said.contains('\x1b'), "{said:?}");
+    terminal.keys("\x03");
+    assert_eq!(terminal.code(), Some(130));
+
+    // And a signal from elsewhere ends it with the terminal in order.
+    let terminal = talk(&folder, &[]);
+    assert!(!terminal.echoes());
+    terminal.signal("-TERM");
+    until("the terminal is in order", || {
+        terminal.echoes().then_some(())
+    });
+    assert_eq!(terminal.code(), Some(130));
+    drop(node);
 }
 
 fn piped(folder: &Folder, args: &[&str], input: &str) -> Output {

@@ -51,7 +51,7 @@ impl Code {
             Code::Credits => "The account has not enough credits",
             Code::TimedOut => "It took too long",
             Code::Integrity => "A digest, a signature or a sum is not what it should be",
-            Code::Interrupted => "Ctrl-C",
+            Code::Interrupted => "Ctrl-C, or a signal to end while a terminal was in use",
             Code::Unread => "Whoever read the output has gone, as head does",
         }
     }

@@ -2,7 +2,7 @@
 
 use super::until;
 use std::io::{Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
@@ -19,13 +19,18 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts a program on a terminal of 80 columns.
     pub(crate) fn start(command: &mut Command) -> Terminal {
+        Terminal::start_as("xterm", command)
+    }
+
+    /// Starts a program on a terminal of another kind.
+    pub(crate) fn start_as(kind: &str, command: &mut Command) -> Terminal {
         let (keys, line) = pair();
         let stdio = || line.try_clone().expect("a descriptor");
         command
             .stdin(stdio())
             .stdout(stdio())
             .stderr(stdio())
-            .env("TERM", "xterm")
+            .env("TERM", kind)
             .env_remove("NO_COLOR");
         // SAFETY: both calls may be made between fork and exec, and touch no memory of the parent's.
         unsafe {
@@ -89,6 +94,23 @@ impl Terminal {
     pub(crate) fn rest(&self) -> String {
         let shown = self.shown.lock().expect("nobody panics here");
         String::from_utf8_lossy(&shown[self.seen..]).into_owned()
+    }
+
+    /// Whether what is typed is shown by the terminal itself.
+    pub(crate) fn echoes(&self) -> bool {
+        let mut modes = std::mem::MaybeUninit::uninit();
+        // SAFETY: the pointer is to a termios of ours, which the call fills where it succeeds.
+        let read = unsafe { libc::tcgetattr(self.keys.as_raw_fd(), modes.as_mut_ptr()) };
+        assert_eq!(read, 0, "it is a terminal");
+        // SAFETY: the call has succeeded.
+        unsafe { modes.assume_init() }.c_lflag & libc::ECHO != 0
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.program.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Waits for the program's end; its exit code.

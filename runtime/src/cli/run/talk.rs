@@ -1,20 +1,23 @@
 //! The terminal around a conversation: it reads lines, asks the node, and keeps the history. What a line means
 //! is the core's.
 
-use super::super::fault::Fault;
+use super::super::fault::{Code, Fault};
 use super::super::{Context, client};
 use super::answer::{self, Answer};
 use super::chat::{Action, Chat, End, File, Input};
 use super::place::Place;
 use super::show::Show;
-use super::terminal::{self, Hushed};
+use super::terminal::{self, Hushed, Modes};
 use ::tokio::runtime::Runtime;
+use ::tokio::signal::unix::{SignalKind, signal};
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History as _};
 use rustyline::{Behavior, Config, Editor};
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Talks until the person leaves.
@@ -39,13 +42,17 @@ pub(super) fn go(
         "{} is listening: {} tokens of context, /? for help, Ctrl-D to leave",
         place.model.name, place.model.context
     ));
+    let at_prompt = Arc::new(AtomicBool::new(false));
+    end_at_signals(runtime, at_prompt.clone());
     #[allow(clippy::disallowed_methods)] // A person's fingers move in real time.
     let start = Instant::now();
     loop {
         let offered = std::mem::take(&mut talk.offered);
+        at_prompt.store(true, Ordering::Relaxed);
         let typed = talk
             .editor
             .readline_with_initial(chat.prompt(), (&offered, ""));
+        at_prompt.store(false, Ordering::Relaxed);
         let input = match typed {
             Ok(line) => Input::Line(line),
             Err(ReadlineError::Interrupted) => Input::Interrupt {
@@ -71,6 +78,29 @@ pub(super) fn go(
             }
         }
     }
+}
+
+/// Ends the program at a signal from elsewhere, and at Ctrl-C on a terminal too plain to have its lines edited;
+/// leaves the terminal as it was found. While an answer comes, Ctrl-C is the answer's.
+fn end_at_signals(runtime: &Runtime, at_prompt: Arc<AtomicBool>) {
+    let found = Modes::now();
+    runtime.spawn(async move {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            return;
+        };
+        loop {
+            ::tokio::select! {
+                _ = terminate.recv() => {}
+                _ = ::tokio::signal::ctrl_c() => {
+                    if !at_prompt.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                }
+            }
+            found.restore();
+            std::process::exit(Code::Interrupted as i32);
+        }
+    });
 }
 
 struct Talk<'a> {

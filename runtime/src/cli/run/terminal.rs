@@ -20,40 +20,52 @@ pub(super) fn width() -> Option<usize> {
     (done == 0 && size.ws_col >= WIDTH_MIN).then_some(size.ws_col.into())
 }
 
+/// How the terminal was found: what it shows of what is typed, and what it makes of it.
+pub(super) struct Modes(Option<libc::termios>);
+
+impl Modes {
+    pub(super) fn now() -> Modes {
+        let stdin = std::io::stdin().as_raw_fd();
+        let mut modes = std::mem::MaybeUninit::uninit();
+        // SAFETY: the pointer is to a termios of ours, which the call fills where it succeeds.
+        let done = unsafe { libc::tcgetattr(stdin, modes.as_mut_ptr()) };
+        // SAFETY: it is read only where the call has succeeded.
+        Modes((done == 0).then(|| unsafe { modes.assume_init() }))
+    }
+
+    pub(super) fn restore(&self) {
+        if let Some(modes) = &self.0 {
+            set(modes);
+        }
+    }
+}
+
+fn set(modes: &libc::termios) {
+    let stdin = std::io::stdin().as_raw_fd();
+    // SAFETY: the pointer is to a termios of ours. Where it fails the terminal stays as it was.
+    unsafe { libc::tcsetattr(stdin, libc::TCSANOW, modes) };
+}
+
 /// Keeps what is typed from being shown amid an answer, for as long as it lives. It is not lost: it stands at
 /// the next prompt.
-pub(super) struct Hushed(Option<libc::termios>);
+pub(super) struct Hushed(Modes);
 
 impl Hushed {
     pub(super) fn now() -> Hushed {
-        let stdin = std::io::stdin().as_raw_fd();
-        let mut before = std::mem::MaybeUninit::uninit();
-        // SAFETY: the pointer is to a termios of ours, which the call fills where it succeeds.
-        if unsafe { libc::tcgetattr(stdin, before.as_mut_ptr()) } != 0 {
-            return Hushed(None);
+        let before = Modes::now();
+        if let Some(mut modes) = before.0 {
+            // Ctrl-C stays a signal; only the echo goes.
+            modes.c_lflag &= !libc::ECHO;
+            set(&modes);
         }
-        // SAFETY: the call has succeeded.
-        let before = unsafe { before.assume_init() };
-        let mut hushed = before;
-        // Ctrl-C stays a signal; only the echo goes.
-        hushed.c_lflag &= !libc::ECHO;
-        set(&hushed);
-        Hushed(Some(before))
+        Hushed(before)
     }
 }
 
 impl Drop for Hushed {
     fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            set(before);
-        }
+        self.0.restore();
     }
-}
-
-fn set(mode: &libc::termios) {
-    let stdin = std::io::stdin().as_raw_fd();
-    // SAFETY: the pointer is to a termios of ours. Where it fails the terminal stays as it was.
-    unsafe { libc::tcsetattr(stdin, libc::TCSANOW, mode) };
 }
 
 /// The whole text of a small file.
