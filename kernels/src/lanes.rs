@@ -17,7 +17,10 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 
-use crate::math::{EXP_COEFFICIENTS, EXP_MAX, EXP_MIN, LN2_HIGH, LN2_LOW, LOG2_E};
+use crate::gate::Gate;
+use crate::math::{
+    EXP_COEFFICIENTS, EXP_MAX, EXP_MIN, GELU_CUBE, GELU_SLOPE, LN2_HIGH, LN2_LOW, LOG2_E,
+};
 
 /// Count of lanes.
 pub(crate) const LANES: usize = 16;
@@ -93,12 +96,20 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L) -> L {
 /// # Safety
 /// The instruction set of `L` is enabled.
 #[inline(always)]
-pub(crate) unsafe fn gated<L: Lanes>(gate: L, up: L) -> L {
+pub(crate) unsafe fn gated<L: Lanes>(kind: Gate, gate: L, up: L) -> L {
     // SAFETY: promised by the caller.
     unsafe {
-        let minus = L::splat(-0.0).sub(gate);
-        let silu = gate.div(L::splat(1.0).add(exp(minus)));
-        silu.mul(up)
+        let steep = match kind {
+            Gate::Silu => gate,
+            Gate::Gelu => {
+                let bent = gate.mul(gate);
+                let bent = bent.fma(L::splat(GELU_CUBE), L::splat(1.0));
+                gate.mul(L::splat(GELU_SLOPE)).mul(bent)
+            }
+        };
+        let minus = L::splat(-0.0).sub(steep);
+        let active = gate.div(L::splat(1.0).add(exp(minus)));
+        active.mul(up)
     }
 }
 

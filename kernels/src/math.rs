@@ -1,4 +1,4 @@
-//! exp, tanh, sigmoid and silu, each with one result for one input on every machine.
+//! exp, tanh, sigmoid, silu and gelu, each with one result for one input on every machine.
 //!
 //! The platform's own functions differ in the last bits from one C library to the next. These are a range
 //! reduction, a fixed polynomial in fused multiply-adds, and a multiplication by a power of two that is
@@ -43,6 +43,12 @@ pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
+/// GELU in its tanh form, `0.5 x (1 + tanh(w / 2))`, with one exponential: `x / (1 + exp(-w))`.
+pub fn gelu(x: f32) -> f32 {
+    let w = (x * GELU_SLOPE) * (x * x).mul_add(GELU_CUBE, 1.0);
+    x / (1.0 + exp(-w))
+}
+
 /// Above this, exp is infinity: the next power of two would not fit.
 pub const EXP_MAX: f32 = 88.37;
 /// Below this, exp is zero: the result would be subnormal.
@@ -52,6 +58,9 @@ pub(crate) const LOG2_E: f32 = std::f32::consts::LOG2_E;
 pub(crate) const LN2_HIGH: f32 = 0.693_359_4;
 /// ln 2 - LN2_HIGH.
 pub(crate) const LN2_LOW: f32 = -2.121_944_4e-4;
+/// Twice the root of 2 / pi.
+pub(crate) const GELU_SLOPE: f32 = 1.595_769_2;
+pub(crate) const GELU_CUBE: f32 = 0.044_715;
 /// Highest power first: (exp(r) - 1 - r) / r^2 for |r| <= ln 2 / 2, as Cephes fits it.
 pub(crate) const EXP_COEFFICIENTS: [f32; 6] = [
     1.987_569_1e-4,
@@ -83,6 +92,8 @@ mod tests {
         assert_eq!(LN2_HIGH.to_bits(), 0x3f31_8000);
         assert_eq!(LN2_LOW.to_bits(), 0xb95e_8083);
         assert_eq!(LOG2_E.to_bits(), 0x3fb8_aa3b);
+        assert_eq!(GELU_SLOPE.to_bits(), 0x3fcc_422a);
+        assert_eq!(GELU_CUBE.to_bits(), 0x3d37_2713);
     }
 
     #[test]
@@ -100,6 +111,17 @@ mod tests {
     }
 
     #[test]
+    fn gelu_is_close_to_its_tanh_form() {
+        for step in -800..800 {
+            let x = f64::from(step) / 100.0;
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            let true_value = 0.5 * x * (1.0 + libm::tanh(inner));
+            let error = (f64::from(gelu(x as f32)) - true_value).abs();
+            assert!(error < 1e-6, "gelu({x}): error {error}");
+        }
+    }
+
+    #[test]
     fn the_edges_are_as_defined() {
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(88.38), f32::INFINITY);
@@ -107,6 +129,7 @@ mod tests {
         assert!(exp(EXP_MIN).is_normal() && exp(EXP_MAX).is_normal());
         assert!(exp(f32::NAN).is_nan());
         assert_eq!(silu(-1000.0), 0.0);
+        assert_eq!([gelu(0.0), gelu(-1e30), gelu(1e30)], [0.0, 0.0, 1e30]);
         assert_eq!(tanh(-100.0), -1.0);
         assert_eq!(sigmoid(0.0), 0.5);
     }

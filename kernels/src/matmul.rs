@@ -28,6 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block;
+use crate::gate::Gate;
 use crate::gguf::Format;
 use crate::isa::Isa;
 use crate::memory::{Region, Shared};
@@ -93,15 +94,32 @@ pub(crate) enum Finish {
     /// Added to what is there.
     Add,
     /// The first 16 rows of a strip are gates, the others ups; the 16 products are stored.
-    Gate,
+    Gate(Gate),
 }
 
-/// Where results go: token `t`'s row begins at `t * stride`.
+/// Where results go: token `t`'s row begins at `first + t * stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Output<'a> {
     pub(crate) values: &'a Shared<'a, f32>,
+    pub(crate) first: usize,
     pub(crate) stride: usize,
     pub(crate) finish: Finish,
+}
+
+impl Output<'_> {
+    /// Outputs of a strip.
+    pub(crate) fn width(&self) -> usize {
+        match self.finish {
+            Finish::Gate(_) => pack::TILE,
+            _ => STRIP,
+        }
+    }
+
+    /// Where the outputs of a strip go, for one token.
+    pub(crate) fn at(&self, token: usize, strip: usize) -> Range<usize> {
+        let at = self.first + token * self.stride + strip * self.width();
+        at..at + self.width()
+    }
 }
 
 impl Matrix {
@@ -167,10 +185,15 @@ impl Matrix {
 
     /// All products of the matrix with rows of activations, for tests and benches.
     pub fn multiply(&self, tokens: usize, x: &[f32]) -> Vec<f32> {
+        self.multiply_gated(tokens, x, Gate::Silu)
+    }
+
+    /// The same with gates of this kind, where the rows are gates and ups.
+    pub fn multiply_gated(&self, tokens: usize, x: &[f32], gate: Gate) -> Vec<f32> {
         let mut out = vec![0.0; tokens * self.output_columns()];
         let finish = match self.rows {
             Rows::Joined => Finish::Store,
-            Rows::Gated => Finish::Gate,
+            Rows::Gated => Finish::Gate(gate),
         };
         self.multiply_alone(tokens, x, finish, &mut out);
         out
@@ -204,6 +227,7 @@ impl Matrix {
                 input,
                 Output {
                     values: &values,
+                    first: 0,
                     stride,
                     finish,
                 },

@@ -13,19 +13,28 @@
 //! What this file refuses: tokens outside the vocabulary, positions outside the context, pages shared by
 //! two writers. Those are the engine's promises, and breaking one is an assertion.
 
+pub(crate) mod architecture;
 mod evaluator;
 mod forward;
+mod gemma3;
 mod llama;
 mod load;
 mod load_error;
 mod needs;
 mod pages;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod qwen3moe;
 mod run;
 pub(crate) mod tensors;
 
 use crate::gguf::Gguf;
 use crate::isa::Isa;
 use crate::matmul::{Matrix, STRIP};
+use crate::rope::Turning;
+
+use architecture::Architecture;
 
 pub use crate::attention::PAGE_TOKENS;
 pub use evaluator::{Evaluator, EvaluatorError};
@@ -49,8 +58,14 @@ pub struct Facts {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_width: usize,
-    /// Width of the feed-forward layer.
+    /// Width of the feed-forward layer, or of one expert's.
     pub feed_width: usize,
+    /// Experts that a router chooses from; 0 where there is no router.
+    pub experts: usize,
+    /// Experts that it chooses for a token.
+    pub experts_used: usize,
+    /// Whether what a layer adds to the residual is normed first.
+    pub post_norms: bool,
     /// Positions the model was made for.
     pub context: usize,
     /// Token ids: 0 to this, exclusive.
@@ -63,6 +78,8 @@ pub struct Facts {
     pub page_bytes: u64,
     /// The same over the layers with a window.
     pub window_page_bytes: u64,
+    /// Bytes of the turns of one position, which an evaluator keeps.
+    pub turn_bytes: u64,
 }
 
 impl Facts {
@@ -78,9 +95,14 @@ impl Facts {
 pub struct Model {
     pub(crate) isa: Isa,
     pub(crate) facts: Facts,
+    pub(crate) architecture: &'static Architecture,
     pub(crate) epsilon: f32,
-    pub(crate) rope_base: f32,
-    pub(crate) rope_factors: Option<Vec<f32>>,
+    /// What scores are multiplied by.
+    pub(crate) score_scale: f32,
+    pub(crate) embedding_scale: Option<f32>,
+    pub(crate) turns: Vec<Turning>,
+    /// Divisors of the frequencies of all turns.
+    pub(crate) divisors: Option<Vec<f32>>,
     pub(crate) embedding: Matrix,
     pub(crate) layers: Vec<Layer>,
     pub(crate) output_norm: Vec<f32>,
@@ -95,11 +117,28 @@ pub(crate) struct Layer {
     pub(crate) windowed: bool,
     /// Its 0-based place among the layers that see as much, which is its place in their pages.
     pub(crate) of_kind: usize,
+    /// Which of the turns is its.
+    pub(crate) turn: usize,
     pub(crate) attention_norm: Vec<f32>,
     /// Queries, keys, values over the same input.
     pub(crate) qkv: Matrix,
+    /// Of queries, keys and values.
+    pub(crate) biases: Option<[Vec<f32>; 3]>,
+    /// Of the heads of queries and of keys.
+    pub(crate) head_norms: Option<[Vec<f32>; 2]>,
     pub(crate) attention_output: Matrix,
+    pub(crate) attention_post_norm: Option<Vec<f32>>,
     pub(crate) feed_norm: Vec<f32>,
+    /// A row for each expert.
+    pub(crate) router: Option<Vec<f32>>,
+    /// One, where there is no router.
+    pub(crate) experts: Vec<Expert>,
+    pub(crate) feed_post_norm: Option<Vec<f32>>,
+}
+
+/// The weights of a feed-forward layer.
+#[derive(Debug)]
+pub(crate) struct Expert {
     /// Gates and ups, interleaved.
     pub(crate) gate_up: Matrix,
     pub(crate) down: Matrix,

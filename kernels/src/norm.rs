@@ -10,8 +10,21 @@ pub mod reference;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
+use crate::dot::dot;
 use crate::isa::Isa;
 use crate::lanes::by_isa;
+
+/// Normalizes one row where it is. False if the sum of squares is not finite.
+#[must_use]
+pub fn rms_in_place(isa: Isa, x: &mut [f32], weight: &[f32], epsilon: f32) -> bool {
+    assert_eq!(x.len(), weight.len());
+    let sum = dot(isa, x, x);
+    let r = reference::factor(sum, x.len(), epsilon);
+    for (x, weight) in x.iter_mut().zip(weight) {
+        *x = (*x * r) * weight;
+    }
+    sum.is_finite()
+}
 
 /// Normalizes one row. False if the sum of squares is not finite.
 #[must_use]

@@ -93,7 +93,7 @@ fn structures() -> Vec<(&'static str, &'static str, Spoil)> {
         ),
         (
             "more layers than there are",
-            "blk.2.ffn_gate.weight",
+            "blk.2.attn_q.weight",
             key("llama.block_count", Key::Word(3)),
         ),
         (

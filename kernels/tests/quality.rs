@@ -1,31 +1,48 @@
-//! How far the canonical arithmetic is from the model itself, judged by the yardstick, and the yardstick
-//! judged by llama.cpp's f32 evaluation. All figures are of SmolLM2 135M in Q4_1.
+//! How far the canonical arithmetic is from the models themselves, judged by the yardstick, and the yardstick
+//! judged by llama.cpp's f32 evaluation: SmolLM2 135M in Q4_1, and Gemma 3 270M in Q4_K_M.
+//!
+//! Of Gemma, whose vocabulary takes most of the time, a part is looked at; all of it where `TROOP_LONG=1`.
 
 #[path = "support/steps.rs"]
 mod steps;
 
-use std::sync::{Arc, LazyLock};
+use std::ops::Range;
+use std::sync::Arc;
 
+use steps::Steps;
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
 use troop_kernels::model::{Evaluator, Model, PAGE_TOKENS, PageId, Pages, Run, Want};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
 use troop_kernels::yardstick::{Yardstick, log_probabilities};
 
-static FILE: LazyLock<Vec<u8>> = LazyLock::new(steps::model);
-static GGUF: LazyLock<Gguf<'static>> = LazyLock::new(|| Gguf::parse(&FILE).unwrap());
-
 const THREADS: usize = 2;
 
 /// llama.cpp adds in f32 and in another order; it differs from f64 by less than this.
-const LOG_PROBABILITY_TOLERANCE: f64 = 2e-3;
+const TOLERANCE: f64 = 2e-3;
+/// Of Gemma, llama.cpp's f32 run rounds more than its sums: GELU comes from a table of f16, which the yardstick
+/// does alike here, and something of the same size remains (keys and values of f16 would be twice as far off).
+const GEMMA_TOLERANCE: f64 = 2e-2;
+const GEMMA_TOLERANCE_MEAN: f64 = 2e-3;
 
-#[test]
-fn the_yardstick_agrees_with_llama_cpp_in_f32_at_every_step() {
-    let yardstick = Yardstick::new(&GGUF, &FILE, THREADS).unwrap();
-    let golden = steps::steps();
-    let (mut worst, mut checked) = (0.0f64, 0);
-    for prompt in &golden.prompts {
+fn is_long() -> bool {
+    std::env::var("TROOP_LONG").is_ok_and(|long| long == "1")
+}
+
+/// How far log-probabilities are from llama.cpp's, and how many of them there were.
+struct Differences {
+    worst: f64,
+    mean: f64,
+    count: usize,
+}
+
+/// Compares every step of the prompts up to so many tokens long.
+fn compare_steps(file: &[u8], golden: &Steps, longest: usize) -> Differences {
+    let gguf = Gguf::parse(file).unwrap();
+    let yardstick = Yardstick::new(&gguf, file, THREADS).unwrap();
+    let yardstick = yardstick.with_gelu_in_halves();
+    let (mut worst, mut sum, mut count) = (0.0f64, 0.0, 0u32);
+    for prompt in golden.prompts.iter().filter(|one| one.ids.len() <= longest) {
         let mut ids = prompt.ids.clone();
         ids.extend(prompt.steps.iter().map(|step| step.id));
         let first = prompt.ids.len() - 1;
@@ -35,46 +52,74 @@ fn the_yardstick_agrees_with_llama_cpp_in_f32_at_every_step() {
             for (id, expected) in &step.top {
                 let error = (found[*id as usize] - expected).abs();
                 worst = worst.max(error);
-                assert!(
-                    error < LOG_PROBABILITY_TOLERANCE,
-                    "{}: token {id} has log-probability {}, llama.cpp says {expected}",
-                    prompt.name,
-                    found[*id as usize]
-                );
-                checked += 1;
+                sum += error;
+                count += 1;
             }
         }
     }
+    let mean = sum / f64::from(count);
+    println!("{count} log-probabilities, differences: mean {mean:.6}, largest {worst:.6}");
+    Differences {
+        worst,
+        mean,
+        count: count as usize,
+    }
+}
+
+#[test]
+fn the_yardstick_agrees_with_llama_cpp_in_f32_at_every_step() {
+    let golden = steps::steps();
     assert_eq!(golden.prompts.len(), 20);
-    println!("{checked} log-probabilities, largest difference {worst:.6}");
+    let found = compare_steps(&steps::model(), &golden, 1500);
+    assert_eq!(found.count, 4_295);
+    assert!(found.worst < TOLERANCE, "{}", found.worst);
+}
+
+#[test]
+fn the_yardstick_agrees_with_llama_cpp_in_f32_about_gemma_too() {
+    let golden = steps::gemma_steps();
+    assert_eq!(golden.prompts.len(), 21);
+    // With the text of 1,500 tokens the window is left behind.
+    let (longest, expected) = if is_long() { (1501, 5040) } else { (10, 1200) };
+    let found = compare_steps(&steps::gemma(), &golden, longest);
+    assert_eq!(found.count, expected);
+    assert!(found.worst < GEMMA_TOLERANCE, "{}", found.worst);
+    assert!(found.mean < GEMMA_TOLERANCE_MEAN, "{}", found.mean);
 }
 
 /// Tokens in a chunk of the perplexity text, and the positions whose next token is scored.
 const CHUNK: usize = 512;
-const SCORED: std::ops::Range<usize> = 256..511;
+const SCORED: Range<usize> = 256..511;
 
-/// llama.cpp's perplexity in f32 over the same chunks.
-const PERPLEXITY_F32: f64 = 7.2647;
-/// llama.cpp's own divergence from its f32 run: the bars for ours.
-const DIVERGENCE_MEAN_MAX: f64 = 0.0032 * 1.05;
-const DIVERGENCE_99_MAX: f64 = 0.037;
+/// How far from the model an arithmetic is, over the scored positions of some chunks.
+struct Distance {
+    perplexity_exact: f64,
+    divergence_mean: f64,
+    divergence_99: f64,
+}
 
-#[test]
-fn the_canonical_arithmetic_is_as_close_to_the_model_as_llama_cpp() {
-    let tokenizer = Tokenizer::load(&GGUF).unwrap();
-    let ids = tokenizer
-        .encode(steps::PERPLEXITY_TEXT, Specials::Text, true)
-        .unwrap();
+/// Measures over the text's first so many chunks, `together` of them at a time.
+fn distance(file: &[u8], all: usize, chunks: usize, together: usize) -> Distance {
+    let gguf = Gguf::parse(file).unwrap();
+    let tokenizer = Tokenizer::load(&gguf).unwrap();
+    let text = steps::PERPLEXITY_TEXT;
+    let mut ids = tokenizer.encode(text, Specials::Text, true).unwrap();
+    assert_eq!(ids.len() / CHUNK, all);
+    ids.truncate(chunks * CHUNK);
+    // Where the model wants a text to begin with a token of its own, every chunk does.
+    let begins_with = tokenizer.encode("", Specials::Text, true).unwrap();
+    for chunk in ids.chunks_exact_mut(CHUNK) {
+        chunk[..begins_with.len()].copy_from_slice(&begins_with);
+    }
     let chunks: Vec<&[u32]> = ids.chunks_exact(CHUNK).collect();
-    assert_eq!(chunks.len(), 9);
-    let yardstick = Yardstick::new(&GGUF, &FILE, THREADS).unwrap();
-    let model = Arc::new(Model::load(&GGUF, &FILE, Isa::detect()).unwrap());
-    let mut evaluator = Evaluator::new(model, THREADS, CHUNK).unwrap();
+    let yardstick = Yardstick::new(&gguf, file, THREADS).unwrap();
+    let model = Arc::new(Model::load(&gguf, file, Isa::detect()).unwrap());
+    let mut evaluator = Evaluator::new(model, THREADS, CHUNK * together).unwrap();
 
     let mut divergences = Vec::new();
     let (mut loss_exact, mut loss, mut same_first) = (0.0, 0.0, 0);
-    for chunks in chunks.chunks(3) {
-        // Chunks are evaluated side by side: a batch of three takes little longer than one.
+    for chunks in chunks.chunks(together) {
+        // Chunks are evaluated side by side: a batch takes little longer than one.
         let mut canonical = canonical_logits(&mut evaluator, chunks);
         for (index, chunk) in chunks.iter().enumerate() {
             let exact = yardstick.logits(&chunk[..SCORED.end], SCORED);
@@ -96,50 +141,80 @@ fn the_canonical_arithmetic_is_as_close_to_the_model_as_llama_cpp() {
         }
     }
     let count = divergences.len();
-    assert_eq!(count, 9 * SCORED.len());
+    assert_eq!(count, chunks.len() * SCORED.len());
     divergences.sort_by(f64::total_cmp);
-    let mean = divergences.iter().sum::<f64>() / count as f64;
     let (at_99, largest) = (divergences[count * 99 / 100], divergences[count - 1]);
-    let perplexity_exact = libm::exp(loss_exact / count as f64);
+    let distance = Distance {
+        perplexity_exact: libm::exp(loss_exact / count as f64),
+        divergence_mean: divergences.iter().sum::<f64>() / count as f64,
+        divergence_99: at_99,
+    };
     println!(
-        "perplexity: yardstick {perplexity_exact:.4}, canonical {:.4}; divergence: mean {mean:.5}, \
-         99 % {at_99:.4}, largest {largest:.3}; same first token {:.1} %",
+        "perplexity: yardstick {:.4}, canonical {:.4}; divergence: mean {:.5}, 99 % {at_99:.4}, largest \
+         {largest:.3}; same first token {:.1} %",
+        distance.perplexity_exact,
         libm::exp(loss / count as f64),
+        distance.divergence_mean,
         100.0 * same_first as f64 / count as f64
     );
-    assert!(
-        (perplexity_exact / PERPLEXITY_F32 - 1.0).abs() < 1e-3,
-        "{perplexity_exact}"
-    );
-    assert!(mean <= DIVERGENCE_MEAN_MAX, "mean {mean}");
-    assert!(at_99 <= DIVERGENCE_99_MAX, "99 % {at_99}");
+    distance
+}
+
+/// llama.cpp's divergences from its own f32 run are the bars for ours.
+#[test]
+fn the_canonical_arithmetic_is_as_close_to_the_model_as_llama_cpp() {
+    let found = distance(&steps::model(), 9, 9, 3);
+    let perplexity = found.perplexity_exact;
+    assert!((perplexity / 7.2647 - 1.0).abs() < 1e-3, "{perplexity}");
+    assert!(found.divergence_mean <= 0.0032 * 1.05);
+    assert!(found.divergence_99 <= 0.037);
+}
+
+#[test]
+fn the_canonical_arithmetic_is_as_close_to_gemma_as_llama_cpp() {
+    let chunks = if is_long() { 8 } else { 1 };
+    let found = distance(&steps::gemma(), 8, chunks, 1);
+    let perplexity = found.perplexity_exact;
+    // A part of the text has a perplexity of its own, and its rarest divergences may lie above the whole's.
+    if is_long() {
+        assert!((perplexity / 5.9209 - 1.0).abs() < 1e-3, "{perplexity}");
+        assert!(found.divergence_99 <= 0.093);
+    }
+    assert!(found.divergence_mean <= 0.0066 * 1.05);
 }
 
 /// Per scored position, the logits of each chunk.
 fn canonical_logits(evaluator: &mut Evaluator, chunks: &[&[u32]]) -> Vec<Vec<Vec<f32>>> {
     let per_chunk = CHUNK / PAGE_TOKENS;
-    let mut pages = Pages::new(evaluator.model().facts(), chunks.len() * per_chunk, 0).unwrap();
-    let table: Vec<PageId> = (0..(chunks.len() * per_chunk) as u32).map(PageId).collect();
+    let count = chunks.len() * per_chunk;
+    let mut pages = Pages::new(evaluator.model().facts(), count, count).unwrap();
+    let table: Vec<PageId> = (0..count as u32).map(PageId).collect();
     let tables: Vec<&[PageId]> = table.chunks_exact(per_chunk).collect();
+    let windowed = evaluator.model().facts().window > 0;
+    let tail = |pages: &'_ [PageId], end: usize| -> Vec<PageId> {
+        let pages = &pages[..end.div_ceil(PAGE_TOKENS)];
+        pages.iter().copied().filter(|_| windowed).collect()
+    };
     for (chunk, pages_of) in chunks.iter().zip(&tables) {
-        let tokens = &chunk[..SCORED.start];
         let run = Run {
-            tokens,
+            tokens: &chunk[..SCORED.start],
             start: 0,
             pages: pages_of,
-            window_pages: &[],
+            window_pages: &tail(pages_of, SCORED.start),
             want: Want::Nothing,
         };
         assert_eq!(evaluator.step(&mut pages, &[run]), [Ok(Vec::new())]);
     }
     let mut step = |position: usize| -> Vec<Vec<f32>> {
-        let inputs = chunks.iter().zip(&tables);
+        let tails = tables.iter().map(|pages| tail(pages, position + 1));
+        let tails: Vec<Vec<PageId>> = tails.collect();
+        let inputs = chunks.iter().zip(&tables).zip(&tails);
         let runs: Vec<Run<'_>> = inputs
-            .map(|(chunk, pages)| Run {
+            .map(|((chunk, pages), tail)| Run {
                 tokens: &chunk[position..=position],
                 start: position as u32,
                 pages,
-                window_pages: &[],
+                window_pages: tail,
                 want: Want::Logits,
             })
             .collect();

@@ -74,23 +74,17 @@ unsafe fn tokens<const M: usize>(
         }
     }
     for (index, result) in results.iter().enumerate() {
-        let width = if output.finish == Finish::Gate {
-            TILE
-        } else {
-            STRIP
-        };
-        let at = (token + index) * output.stride + strip * width;
         // SAFETY: the outputs of this strip are this thread's.
-        let out = unsafe { output.values.slice_mut(at..at + width) };
+        let out = unsafe { output.values.slice_mut(output.at(token + index, strip)) };
         match output.finish {
             Finish::Store => out.copy_from_slice(result),
             Finish::Add => out
                 .iter_mut()
                 .zip(result)
                 .for_each(|(out, result)| *out += result),
-            Finish::Gate => {
+            Finish::Gate(kind) => {
                 for (row, out) in out.iter_mut().enumerate() {
-                    *out = gated(result[row], result[row + TILE]);
+                    *out = gated(kind, result[row], result[row + TILE]);
                 }
             }
         }

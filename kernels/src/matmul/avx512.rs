@@ -13,7 +13,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Finish, Input, Layout, Output, STRIP, by_form, pack::TILE};
+use super::{Finish, Input, Layout, Output, by_form, pack::TILE};
 use crate::block::{BLOCK, Form};
 use crate::gguf::Format;
 use crate::lanes::avx512::Wide;
@@ -81,16 +81,11 @@ unsafe fn tokens<const M: usize, const BITS: usize, const OFFSET: bool, const FI
     // SAFETY: passed on from the caller.
     let sums = unsafe { products::<M, BITS, OFFSET, FINE>(bytes, input.quantized, token) };
     for (index, [low, high]) in sums.into_iter().enumerate() {
-        let width = if output.finish == Finish::Gate {
-            TILE
-        } else {
-            STRIP
-        };
-        let at = (token + index) * output.stride + strip * width;
         // SAFETY: the outputs of this strip are this thread's, and the slice is as long as what is
         // stored to it.
         unsafe {
-            let out = output.values.slice_mut(at..at + width).as_mut_ptr();
+            let out = output.values.slice_mut(output.at(token + index, strip));
+            let out = out.as_mut_ptr();
             match output.finish {
                 Finish::Store => {
                     _mm512_storeu_ps(out, low);
@@ -101,7 +96,9 @@ unsafe fn tokens<const M: usize, const BITS: usize, const OFFSET: bool, const FI
                     let out = out.add(TILE);
                     _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), high));
                 }
-                Finish::Gate => _mm512_storeu_ps(out, gated(Wide(low), Wide(high)).0),
+                Finish::Gate(kind) => {
+                    _mm512_storeu_ps(out, gated(kind, Wide(low), Wide(high)).0);
+                }
             }
         }
     }

@@ -66,19 +66,13 @@ pub(crate) unsafe fn strip(
         }
     }
     for (token, result) in results.iter().enumerate() {
-        let width = if output.finish == Finish::Gate {
-            STRIP / 2
-        } else {
-            STRIP
-        };
-        let at = token * output.stride + strip * width;
         // SAFETY: passed on from the caller.
-        let out = unsafe { output.values.slice_mut(at..at + width) };
+        let out = unsafe { output.values.slice_mut(output.at(token, strip)) };
         for (row, out) in out.iter_mut().enumerate() {
             *out = match output.finish {
                 Finish::Store => result[row],
                 Finish::Add => *out + result[row],
-                Finish::Gate => gated(result[row], result[row + STRIP / 2]),
+                Finish::Gate(kind) => gated(kind, result[row], result[row + STRIP / 2]),
             };
         }
     }

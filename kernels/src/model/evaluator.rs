@@ -38,7 +38,7 @@ pub struct Evaluator {
     pool: Pool,
     threads: usize,
     tokens_max: usize,
-    rope: rope::Table,
+    rope: Vec<rope::Table>,
     workspace: Workspace,
 }
 
@@ -51,8 +51,10 @@ impl Evaluator {
     ) -> Result<Self, EvaluatorError> {
         let (threads, tokens_max) = (threads.max(1), tokens_max.max(1));
         let workspace = Workspace::new(&model.facts, threads, tokens_max)?;
-        let factors = model.rope_factors.as_deref();
-        let rope = rope::Table::new(model.facts.head_width, model.rope_base, factors);
+        let divisors = model.divisors.as_deref();
+        let turns = model.turns.iter();
+        let rope = turns.map(|turning| rope::Table::new(*turning, divisors));
+        let rope = rope.collect();
         Ok(Self {
             pool: Pool::new(threads)?,
             threads,
@@ -73,7 +75,7 @@ impl Evaluator {
     ) -> u64 {
         let (threads, tokens_max) = (threads.max(1), tokens_max.max(1));
         let workspace = Workspace::bytes(facts, threads, tokens_max, context);
-        workspace + rope::Table::bytes(facts.head_width, context)
+        workspace + rope::Table::positions(context) as u64 * facts.turn_bytes
     }
 
     /// The model it evaluates.
@@ -95,7 +97,7 @@ impl Evaluator {
             return Vec::new();
         }
         let keys = runs.iter().map(Run::end).max().unwrap_or(0);
-        self.rope.reach(keys);
+        self.rope.iter_mut().for_each(|table| table.reach(keys));
         let space = &mut self.workspace;
         space.reach(facts, self.threads, keys);
 
@@ -143,6 +145,8 @@ impl Evaluator {
             qkv: Shared::new(&mut space.qkv),
             mixed: Shared::new(&mut space.mixed),
             hidden: Shared::new(&mut space.hidden),
+            added: Shared::new(&mut space.added),
+            choices: Shared::new(&mut space.choices),
             scores: Shared::new(&mut space.scores),
             q: Shared::new(&mut space.q),
             scale: Shared::new(&mut space.scale),

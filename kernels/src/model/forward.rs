@@ -7,6 +7,9 @@
 //! at the end  norm, quantize | logits, of the tokens whose logits are wanted
 //! ```
 //!
+//! Where what attention or the feed-forward layer adds is normed first, it takes a buffer and one barrier more.
+//! `forward/feed.rs` has the feed-forward layer, and how experts take its place.
+//!
 //! A bar is a barrier. Between two barriers each thread writes rows or strips that no other thread
 //! touches, and reads only what was written before the last barrier; that is what makes the shared
 //! buffers below sound.
@@ -16,6 +19,7 @@
 //! above remain. The results are the same; only who computes them differs.
 
 mod attend;
+mod feed;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,7 +60,8 @@ pub(super) struct Pass<'a> {
     pub(super) logit_rows: &'a [usize],
     /// The rows whose last norm is wanted.
     pub(super) hidden_rows: &'a [usize],
-    pub(super) rope: &'a rope::Table,
+    /// A table for each of the model's turns.
+    pub(super) rope: &'a [rope::Table],
     /// Per run: its pages of layers that see everything, and of layers with a window.
     pub(super) tables: &'a [[Table; 2]],
     /// Length of a page's part for one layer and kv head.
@@ -68,6 +73,8 @@ pub(super) struct Pass<'a> {
     pub(super) qkv: Shared<'a, f32>,
     pub(super) mixed: Shared<'a, f32>,
     pub(super) hidden: Shared<'a, f32>,
+    pub(super) added: Shared<'a, f32>,
+    pub(super) choices: Shared<'a, f32>,
     pub(super) scores: Shared<'a, f32>,
     pub(super) q: Shared<'a, i8>,
     pub(super) scale: Shared<'a, f32>,
@@ -143,23 +150,10 @@ impl Pass<'_> {
 
     fn layer(&self, place: &Place<'_>, index: usize, layer: &Layer) {
         let tokens = self.rows.len();
+        let (norm, qkv) = (&layer.attention_norm, &layer.qkv);
         let faults = (Operation::AttentionNorm, Operation::AttentionInput);
-        self.norm(
-            place,
-            index,
-            0..tokens,
-            &layer.attention_norm,
-            &layer.qkv,
-            faults,
-        );
-        self.multiply(
-            place,
-            &layer.qkv,
-            tokens,
-            &self.normed,
-            &self.qkv,
-            Finish::Store,
-        );
+        self.norm(place, index, 0..tokens, norm, qkv, faults);
+        self.multiply(place, qkv, tokens, &self.normed, &self.qkv, Finish::Store);
         if !self.alone {
             for row in place.part(tokens) {
                 let kv_heads = self.model.facts.kv_heads;
@@ -170,46 +164,43 @@ impl Pass<'_> {
         self.attend(place, index, layer);
         place.barrier();
         let output = &layer.attention_output;
-        self.quantize(
-            place,
-            index,
-            &self.mixed,
-            output,
-            Operation::AttentionOutput,
-        );
-        self.multiply(place, output, tokens, &self.mixed, &self.x, Finish::Add);
-        let faults = (Operation::FeedNorm, Operation::FeedInput);
-        self.norm(
-            place,
-            index,
-            0..tokens,
-            &layer.feed_norm,
-            &layer.gate_up,
-            faults,
-        );
-        self.multiply(
-            place,
-            &layer.gate_up,
-            tokens,
-            &self.normed,
-            &self.hidden,
-            Finish::Gate,
-        );
-        self.quantize(
-            place,
-            index,
-            &self.hidden,
-            &layer.down,
-            Operation::FeedHidden,
-        );
-        self.multiply(
-            place,
-            &layer.down,
-            tokens,
-            &self.hidden,
-            &self.x,
-            Finish::Add,
-        );
+        let fault = Operation::AttentionOutput;
+        self.quantize(place, index, &self.mixed, tokens, output, fault);
+        let post_norm = layer.attention_post_norm.as_deref();
+        let fault = Operation::AttentionPostNorm;
+        self.add(place, index, output, &self.mixed, post_norm, fault);
+        self.feed(place, index, layer);
+    }
+
+    /// Adds what a matrix makes of its input to the residual, normed first if there is a norm.
+    fn add(
+        &self,
+        place: &Place<'_>,
+        layer: usize,
+        matrix: &Matrix,
+        from: &Shared<'_, f32>,
+        norm: Option<&[f32]>,
+        fault: Operation,
+    ) {
+        let (model, tokens) = (self.model, self.rows.len());
+        let Some(weight) = norm else {
+            return self.multiply(place, matrix, tokens, from, &self.x, Finish::Add);
+        };
+        self.multiply(place, matrix, tokens, from, &self.added, Finish::Store);
+        for row in place.part(tokens) {
+            let at = row * self.sizes.x;
+            let range = at..at + model.facts.width;
+            // SAFETY: each row belongs to one thread until the next barrier.
+            let (x, added) = unsafe {
+                let added = self.added.slice_mut(range.clone());
+                (self.x.slice_mut(range), added)
+            };
+            if !norm::rms_in_place(model.isa, added, weight, model.epsilon) {
+                self.fault(self.rows[row].run, layer, fault);
+            }
+            x.iter_mut().zip(added).for_each(|(x, added)| *x += *added);
+        }
+        place.barrier();
     }
 
     fn embed(&self, place: &Place<'_>) {
@@ -218,6 +209,9 @@ impl Pass<'_> {
             // SAFETY: each row belongs to one thread until the next barrier.
             let x = unsafe { self.x.slice_mut(at..at + self.model.facts.width) };
             embed(&self.model.embedding, self.rows[row].token, x);
+            if let Some(scale) = self.model.embedding_scale {
+                x.iter_mut().for_each(|x| *x *= scale);
+            }
         }
         place.barrier();
     }
@@ -260,17 +254,18 @@ impl Pass<'_> {
     /// The rows that this thread norms or quantizes, and where its first row is in those buffers.
     fn share(&self, place: &Place<'_>, rows: usize) -> (Range<usize>, usize) {
         match self.alone {
-            true => (0..rows, place.index * ALONE_MAX),
+            true => (0..rows, place.index * rows),
             false => (place.part(rows), 0),
         }
     }
 
-    /// Quantizes all rows of a buffer for a matrix that wants it.
+    /// Quantizes so many rows of a buffer, as many for each token, for a matrix that wants it.
     fn quantize(
         &self,
         place: &Place<'_>,
         layer: usize,
         values: &Shared<'_, f32>,
+        rows: usize,
         matrix: &Matrix,
         fault: Operation,
     ) {
@@ -278,12 +273,13 @@ impl Pass<'_> {
             return;
         }
         let columns = matrix.columns();
-        let (part, base) = self.share(place, self.rows.len());
+        let (part, base) = self.share(place, rows);
+        let per_token = rows / self.rows.len();
         for row in part {
             // SAFETY: these values are not written in this phase.
             let x = unsafe { values.slice(row * columns..(row + 1) * columns) };
             if !self.quantize_row(base + row, x) {
-                self.fault(self.rows[row].run, layer, fault);
+                self.fault(self.rows[row / per_token].run, layer, fault);
             }
         }
         if !self.alone {
@@ -307,19 +303,40 @@ impl Pass<'_> {
         quantize::quantize(self.model.isa, x, out)
     }
 
-    /// Multiplies this thread's strips with all rows.
+    /// Multiplies this thread's strips with as many rows.
     fn multiply(
         &self,
         place: &Place<'_>,
         matrix: &Matrix,
-        tokens: usize,
+        rows: usize,
         from: &Shared<'_, f32>,
         to: &Shared<'_, f32>,
         finish: Finish,
     ) {
+        let base = self.share(place, rows).1;
+        let output = Output {
+            values: to,
+            first: 0,
+            stride: matrix.output_columns(),
+            finish,
+        };
+        self.multiply_rows(place, matrix, base, 0..rows, from, output);
+        place.barrier();
+    }
+
+    /// Multiplies this thread's strips with the rows of a range. What was normed or quantized of them begins
+    /// at row `base` of those buffers.
+    fn multiply_rows(
+        &self,
+        place: &Place<'_>,
+        matrix: &Matrix,
+        base: usize,
+        rows: Range<usize>,
+        from: &Shared<'_, f32>,
+        output: Output<'_>,
+    ) {
         let columns = matrix.columns();
-        let first = self.share(place, 0).1 * columns;
-        let values = first..first + tokens * columns;
+        let values = (base + rows.start) * columns..(base + rows.end) * columns;
         let used = if matrix.is_quantized() {
             values.clone()
         } else {
@@ -330,7 +347,7 @@ impl Pass<'_> {
         let floats = if std::ptr::eq(from, &self.normed) {
             values
         } else {
-            0..tokens * columns
+            rows.start * columns..rows.end * columns
         };
         // SAFETY: inputs are not written in this phase, and strips belong to one thread each.
         unsafe {
@@ -342,18 +359,12 @@ impl Pass<'_> {
                 mass: self.mass.slice(every(BLOCK)),
             };
             let input = Input {
-                tokens,
+                tokens: rows.len(),
                 floats: from.slice(floats),
                 quantized,
             };
-            let output = Output {
-                values: to,
-                stride: matrix.output_columns(),
-                finish,
-            };
             matmul::multiply(matrix, place.part(matrix.strips()), input, output);
         }
-        place.barrier();
     }
 
     /// Remembers the first fault of a run: first by layer, then in the order of operations, so that

@@ -16,7 +16,7 @@ entries! {
 unsafe fn rms<L: Lanes>(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) -> bool {
     // SAFETY: passed on from the caller.
     let sum = unsafe { dot::<L>(x, x) };
-    let r = 1.0 / (sum / x.len() as f32 + epsilon).sqrt();
+    let r = super::reference::factor(sum, x.len(), epsilon);
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = (x * r) * weight;
     }

@@ -1,14 +1,16 @@
-//! Rope over lanes: eight pairs at a time.
+//! Rope over lanes: eight pairs of neighbours at a time.
 //!
 //! ```text
 //! x0 x0 … * c s …   -+   x1 x1 … * s c …        minus in even lanes, plus in odd ones
 //! ```
+//!
+//! Halves are a loop that the compiler makes vectors of, because each of its pairs stands alone.
 
-use super::reference;
+use super::{Pairing, reference};
 use crate::lanes::{LANES, Lanes, entries};
 
 entries! {
-    fn turn(heads: &mut [f32], turns: &[[f32; 2]]);
+    fn turn(pairing: Pairing, heads: &mut [f32], head_width: usize, turns: &[[f32; 2]]);
 }
 
 /// `rope::reference::turn`.
@@ -16,12 +18,18 @@ entries! {
 /// # Safety
 /// The instruction set of `L` is enabled.
 #[inline(always)]
-unsafe fn turn<L: Lanes>(heads: &mut [f32], turns: &[[f32; 2]]) {
+unsafe fn turn<L: Lanes>(
+    pairing: Pairing,
+    heads: &mut [f32],
+    head_width: usize,
+    turns: &[[f32; 2]],
+) {
     let turns_flat = turns.as_flattened();
-    if !turns_flat.len().is_multiple_of(LANES) {
-        return reference::turn(heads, turns);
+    if pairing == Pairing::Halves || !turns_flat.len().is_multiple_of(LANES) {
+        return reference::turn(pairing, heads, head_width, turns);
     }
-    for head in heads.chunks_exact_mut(turns_flat.len()) {
+    for head in heads.chunks_exact_mut(head_width) {
+        let head = &mut head[..turns_flat.len()];
         for at in (0..turns_flat.len()).step_by(LANES) {
             // SAFETY: `at` and fifteen more are inside both slices; the rest is the caller's promise.
             unsafe {

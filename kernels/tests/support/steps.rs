@@ -1,4 +1,4 @@
-//! What llama.cpp computes with the real model in f32, and the model itself.
+//! What llama.cpp computes with the real models in f32, and the models themselves.
 
 #![allow(
     dead_code,
@@ -34,12 +34,22 @@ pub fn steps() -> Steps {
     serde_json::from_str(include_str!("../golden/smollm2-steps.json")).unwrap()
 }
 
+/// The same of Gemma 3.
+pub fn gemma_steps() -> Steps {
+    serde_json::from_str(include_str!("../golden/gemma3-steps.json")).unwrap()
+}
+
 /// The text that perplexity is measured on.
 pub const PERPLEXITY_TEXT: &str = include_str!("../golden/perplexity.txt");
 
 /// The bytes of the model file.
 pub fn model() -> Vec<u8> {
     std::fs::read(test_model::test_model()).unwrap()
+}
+
+/// The bytes of Gemma 3's file.
+pub fn gemma() -> Vec<u8> {
+    std::fs::read(test_model::gemma()).unwrap()
 }
 
 /// A text of 1,500 tokens and more.

@@ -1,4 +1,4 @@
-//! Small models whose weights come from a seed: files of the llama architecture in any supported format,
+//! Small models whose weights come from a seed: files of every architecture in any supported format,
 //! made good, to be evaluated as they are or spoilt in one place.
 
 #![allow(
@@ -12,6 +12,8 @@ use troop_kernels::gguf::Format;
 
 #[path = "synthetic/fine.rs"]
 mod fine;
+#[path = "synthetic/kinds.rs"]
+pub mod kinds;
 
 use super::gguf_file::File;
 use super::values::Dice;

@@ -16,6 +16,8 @@ pub(super) struct Workspace {
     pub(super) qkv: Vec<f32>,
     pub(super) mixed: Vec<f32>,
     pub(super) hidden: Vec<f32>,
+    pub(super) added: Vec<f32>,
+    pub(super) choices: Vec<f32>,
     /// They grow with the sequences: a file may claim a context that no sequence ever has.
     pub(super) scores: Vec<f32>,
     pub(super) q: Vec<i8>,
@@ -35,6 +37,10 @@ pub(in super::super) struct Sizes {
     pub(in super::super) values_at: usize,
     pub(in super::super) mixed: usize,
     pub(in super::super) hidden: usize,
+    /// What is added to the residual later: a row, or one for each expert chosen; none where it is added at once.
+    pub(in super::super) added: usize,
+    /// A weight for each expert.
+    pub(in super::super) choices: usize,
     /// The longest input of a matmul.
     pub(in super::super) input: usize,
     /// Scores of one thread, for the longest sequence of the step.
@@ -47,14 +53,21 @@ impl Sizes {
         let mixed = facts.heads * facts.head_width;
         let kv = (facts.kv_heads * facts.head_width).next_multiple_of(STRIP);
         let keys_at = mixed.next_multiple_of(STRIP);
+        let x = facts.width.next_multiple_of(STRIP);
+        let hidden = facts.feed_width * facts.experts_used.max(1);
         Self {
-            x: facts.width.next_multiple_of(STRIP),
+            x,
             qkv: keys_at + 2 * kv,
             keys_at,
             values_at: keys_at + kv,
             mixed,
-            hidden: facts.feed_width,
-            input: facts.width.max(mixed).max(facts.feed_width),
+            hidden,
+            added: match facts.experts_used {
+                0 => x * usize::from(facts.post_norms),
+                used => x * used,
+            },
+            choices: facts.experts,
+            input: facts.width.max(mixed).max(hidden),
             scores: scratch_len(keys),
         }
     }
@@ -67,6 +80,8 @@ struct Lengths {
     qkv: usize,
     mixed: usize,
     hidden: usize,
+    added: usize,
+    choices: usize,
     q: usize,
     groups: usize,
     blocks: usize,
@@ -82,6 +97,8 @@ impl Lengths {
             qkv: tokens_max * sizes.qkv,
             mixed: tokens_max * sizes.mixed,
             hidden: tokens_max * sizes.hidden,
+            added: tokens_max * sizes.added,
+            choices: rows * sizes.choices,
             q: rows * sizes.input,
             groups: rows * sizes.input.div_ceil(GROUP),
             blocks: rows * sizes.input.div_ceil(BLOCK),
@@ -103,6 +120,8 @@ impl Workspace {
             qkv: zeros(lengths.qkv, WHAT)?,
             mixed: zeros(lengths.mixed, WHAT)?,
             hidden: zeros(lengths.hidden, WHAT)?,
+            added: zeros(lengths.added, WHAT)?,
+            choices: zeros(lengths.choices, WHAT)?,
             scores: Vec::new(),
             q: zeros(lengths.q, WHAT)?,
             scale: zeros(lengths.groups, WHAT)?,
@@ -115,7 +134,8 @@ impl Workspace {
     pub(super) fn bytes(facts: &Facts, threads: usize, tokens_max: usize, context: usize) -> u64 {
         let sizes = Sizes::of(facts, context);
         let lengths = Lengths::of(&sizes, threads, tokens_max);
-        let floats = lengths.x + lengths.normed + lengths.qkv + lengths.mixed + lengths.hidden;
+        let layer = lengths.normed + lengths.qkv + lengths.mixed + lengths.hidden;
+        let floats = lengths.x + layer + lengths.added + lengths.choices;
         let fours = floats + 2 * lengths.groups + lengths.blocks + threads * sizes.scores;
         4 * fours as u64 + lengths.q as u64
     }

@@ -6,6 +6,7 @@ use super::super::{Layer, Operation};
 use super::{Pass, Table};
 use crate::attention::{self, Cache, PAGE_TOKENS, Query};
 use crate::memory::Shared;
+use crate::norm;
 use crate::pool::Place;
 use crate::rope;
 
@@ -16,9 +17,9 @@ impl Pass<'_> {
         let width = facts.head_width;
         let group = width * facts.heads / facts.kv_heads;
         let row = self.rows[row_index];
-        let turns = self.rope.at(row.position);
         let at = row_index * self.sizes.qkv;
-        let queries = at + kv_head * group;
+        let first_query = kv_head * group;
+        let queries = at + first_query;
         let key = at + self.sizes.keys_at + kv_head * width;
         let value = at + self.sizes.values_at + kv_head * width;
         let (table, pool) = self.table(row.run, layer);
@@ -26,14 +27,35 @@ impl Pass<'_> {
         let part = self.part(page, layer, kv_head);
         // SAFETY: these parts of the row, and the slot of the page, belong to one thread until the
         // next barrier; of a page that is written, nothing is read before it is stored.
-        let finite = unsafe {
-            let isa = self.model.isa;
-            rope::turn(isa, self.qkv.slice_mut(queries..queries + group), turns);
-            rope::turn(isa, self.qkv.slice_mut(key..key + width), turns);
-            let key = self.qkv.slice(key..key + width);
-            let value = self.qkv.slice(value..value + width);
-            attention::store(pool, part, width, row.position % PAGE_TOKENS, key, value)
+        let (queries, key, value) = unsafe {
+            (
+                self.qkv.slice_mut(queries..queries + group),
+                self.qkv.slice_mut(key..key + width),
+                self.qkv.slice_mut(value..value + width),
+            )
         };
+        if let Some([query_bias, key_bias, value_bias]) = &layer.biases {
+            add(queries, &query_bias[first_query..]);
+            add(key, &key_bias[kv_head * width..]);
+            add(value, &value_bias[kv_head * width..]);
+        }
+        let (isa, epsilon) = (self.model.isa, self.model.epsilon);
+        if let Some([query_norm, key_norm]) = &layer.head_norms {
+            let mut finite = norm::rms_in_place(isa, key, key_norm, epsilon);
+            for query in queries.chunks_exact_mut(width) {
+                finite &= norm::rms_in_place(isa, query, query_norm, epsilon);
+            }
+            if !finite {
+                self.fault(row.run, index, Operation::HeadNorms);
+            }
+        }
+        let rope = &self.rope[layer.turn];
+        let turns = rope.at(row.position);
+        rope::turn(isa, rope.pairing(), queries, width, turns);
+        rope::turn(isa, rope.pairing(), key, width, turns);
+        let slot = row.position % PAGE_TOKENS;
+        // SAFETY: as above.
+        let finite = unsafe { attention::store(pool, part, width, slot, key, value) };
         if !finite {
             self.fault(row.run, index, Operation::KeysAndValues);
         }
@@ -47,7 +69,7 @@ impl Pass<'_> {
         let scratch = place.index * self.sizes.scores..(place.index + 1) * self.sizes.scores;
         // SAFETY: the scratch of a thread is its own.
         let scratch = unsafe { self.scores.slice_mut(scratch) };
-        let scale = (1.0 / (width as f64).sqrt()) as f32;
+        let scale = self.model.score_scale;
         let mut first_row = 0;
         let mut item = 0;
         for (run_index, run) in self.runs.iter().enumerate() {
@@ -127,6 +149,13 @@ impl Pass<'_> {
         let at = page + (layer.of_kind * self.model.facts.kv_heads + kv_head) * self.part_len;
         at..at + self.part_len
     }
+}
+
+fn add(values: &mut [f32], bias: &[f32]) {
+    values
+        .iter_mut()
+        .zip(bias)
+        .for_each(|(value, bias)| *value += bias);
 }
 
 /// Rows that share the reading of keys and values in one item of attention.

@@ -6,10 +6,11 @@ use crate::block;
 use crate::gguf::{Format, TensorInfo};
 use crate::matmul::Source;
 
-/// A matrix, or a vector as its one row.
+/// Some rows of a tensor: all of a matrix, a vector as its one row, or a matrix among those that share a tensor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored<'a> {
     pub(crate) tensor: &'a TensorInfo,
+    pub(crate) first: usize,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
 }
@@ -19,6 +20,16 @@ impl<'a> Stored<'a> {
         self.tensor.format
     }
 
+    /// So many of its rows, from the `first` on.
+    pub(crate) fn part(&self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows, "a part of it");
+        Self {
+            first: self.first + first,
+            rows,
+            ..*self
+        }
+    }
+
     /// It, with its bytes.
     pub(crate) fn source(&self, file: &'a [u8]) -> Source<'a> {
         Source {
@@ -26,15 +37,13 @@ impl<'a> Stored<'a> {
             format: self.tensor.format,
             rows: self.rows,
             columns: self.columns,
-            bytes: &file[self.tensor.range.clone()],
+            bytes: self.bytes(file),
         }
     }
 
-    /// The numbers of an F32 vector, each of them finite.
+    /// Its numbers, row after row, of a tensor of floats. Each is finite.
     pub(crate) fn floats(&self, file: &[u8]) -> Result<Vec<f32>, LoadError> {
-        let mut values = vec![0.0; self.columns];
-        let bytes = &file[self.tensor.range.clone()];
-        block::unpack_row(Format::F32, bytes, &mut values);
+        let values = self.unpacked(file);
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(at) => Err(self.number(at, values[at], "a finite number")),
@@ -48,6 +57,21 @@ impl<'a> Stored<'a> {
             None => Ok(values),
             Some(at) => Err(self.number(at, values[at], "above 0")),
         }
+    }
+
+    /// Its numbers as they are.
+    pub(crate) fn unpacked(&self, file: &[u8]) -> Vec<f32> {
+        let mut values = vec![0.0; self.rows * self.columns];
+        block::unpack_row(self.format(), self.bytes(file), &mut values);
+        values
+    }
+
+    fn bytes<'b>(&self, file: &'b [u8]) -> &'b [u8] {
+        let row_bytes = self.format().row_bytes(self.columns);
+        let row_bytes =
+            row_bytes.expect("rows are whole blocks, which was checked when it was found");
+        let start = self.tensor.range.start + self.first * row_bytes;
+        &file[start..start + self.rows * row_bytes]
     }
 
     fn number(&self, at: usize, value: f32, expected: &'static str) -> LoadError {

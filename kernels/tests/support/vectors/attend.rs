@@ -121,6 +121,9 @@ pub fn attend_cases() -> Vec<Case> {
     cases.push(set(tiny, vec![Array::of("values", &smallest)]));
     let overflowing = case("a score beyond the largest", 16, &[5]);
     cases.push(set(overflowing, vec![Array::of("queries", &[3e38f32; 16])]));
+    let seen = &[7, 64, 100, 130, 200];
+    let windows = case("windows over the borders of chunks", 16, seen);
+    cases.push(windows.with("first_seen", &[2u32, 63, 64, 80, 130]));
     cases
 }
 
@@ -147,9 +150,17 @@ pub fn attend(isa: Isa, case: &Case) -> Vec<Array> {
     let pages: Vec<&[u16]> = pages.iter().map(Vec::as_slice).collect();
     let seen: Vec<u32> = case.all("seen");
     let q: Vec<f32> = case.all("queries");
-    let query = |(q, end)| Query { q, first: 0, end };
-    let counts = seen.iter().map(|seen| *seen as usize);
-    let queries: Vec<Query<'_>> = q.chunks_exact(width).zip(counts).map(query).collect();
+    let firsts: Vec<u32> = match case.inputs.iter().any(|array| array.name == "first_seen") {
+        true => case.all("first_seen"),
+        false => vec![0; seen.len()],
+    };
+    let query = |(q, (first, end)): (_, (&u32, &u32))| Query {
+        q,
+        first: *first as usize,
+        end: *end as usize,
+    };
+    let ranges = firsts.iter().zip(&seen);
+    let queries: Vec<Query<'_>> = q.chunks_exact(width).zip(ranges).map(query).collect();
     let mut results = vec![0.0f32; q.len()];
     let mut out: Vec<&mut [f32]> = results.chunks_exact_mut(width).collect();
     let mut scratch = vec![0.0; attention::scratch_len(count)];

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "a module of test binaries")]
 
 use half::f16;
+use troop_kernels::gate::Gate;
 use troop_kernels::gguf::Format;
 use troop_kernels::isa::Isa;
 use troop_kernels::matmul::{Matrix, Rows, Source};
@@ -236,8 +237,16 @@ pub fn gate_cases() -> Vec<Case> {
     let case = case("over the ends of exp", Format::Q8_0, 1, 32)
         .with("gate", &one(1.0))
         .with("up", &one(0.25));
-    cases.push(case.with("tokens", &[ends.len() as u32]).with("x", &x));
+    let case = case.with("tokens", &[ends.len() as u32]).with("x", &x);
+    cases.push(case.clone());
     cases.extend(LATER.map(|format| gated(&mut dice(12, format), format)));
+    let gelu = |case: Case, name: &str| Case {
+        name: name.to_owned(),
+        ..case.with("gelu", &[1u8])
+    };
+    cases.push(gelu(case, "GELU over the ends of exp"));
+    let usual = gated(&mut Dice(13), Format::Q8_0);
+    cases.push(gelu(usual, "GELU, 17 x 32, 3 tokens"));
     cases
 }
 
@@ -258,7 +267,11 @@ pub fn gate(isa: Isa, case: &Case) -> Vec<Array> {
     let (gate, up): (Vec<u8>, Vec<u8>) = (case.all("gate"), case.all("up"));
     let sources = [source(case, "gate", &gate), source(case, "up", &up)];
     let matrix = Matrix::new(isa, Rows::Gated, &sources).expect("finite");
-    let y = matrix.multiply(case.count("tokens"), &case.all::<f32>("x"));
+    let gate = match case.inputs.iter().any(|array| array.name == "gelu") {
+        true => Gate::Gelu,
+        false => Gate::Silu,
+    };
+    let y = matrix.multiply_gated(case.count("tokens"), &case.all::<f32>("x"), gate);
     vec![Array::of(
         "gated",
         &without_padding(&y, matrix.output_columns(), case.count("rows")),

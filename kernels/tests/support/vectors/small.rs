@@ -2,9 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "a module of test binaries")]
 
+use troop_kernels::gate::{Gate, gated};
 use troop_kernels::isa::Isa;
 use troop_kernels::quantize::{self, AMAX_MIN, ViewMut};
-use troop_kernels::{dot, gate, math, norm, rope};
+use troop_kernels::rope::{Pairing, Turning};
+use troop_kernels::{dot, math, norm, rope};
 
 use super::file::{Array, Case};
 use super::values::{Dice, EDGES};
@@ -167,6 +169,18 @@ pub fn rope_cases() -> Vec<Case> {
         case("32 wide, with divisors", 32, 500_000.0, &[3, 4_095]).with("factors", &factors),
         case("2 wide", 2, 10_000.0, &[5]),
         case("zeros of both signs", 16, 10_000.0, &[9]),
+        case("halves", 32, 1_000_000.0, &[0, 1, 63, 32_767]).with("halves", &[1u8]),
+        case(
+            "halves of a part, divided, slowed and longer",
+            96,
+            10_000.0,
+            &[2, 70],
+        )
+        .with("halves", &[1u8])
+        .with("turned_width", &[32u32])
+        .with("factors", &factors)
+        .with("slowing", &[8.0f32])
+        .with("lengthening", &[1.19f32]),
     ]
     .into_iter()
     .map(|mut case| {
@@ -185,7 +199,22 @@ pub fn rope(isa: Isa, case: &Case) -> Vec<Array> {
     let width = case.count("head_width");
     let has_factors = case.inputs.iter().any(|array| array.name == "factors");
     let factors: Option<Vec<f32>> = has_factors.then(|| case.all("factors"));
-    let mut table = rope::Table::new(width, case.one("base"), factors.as_deref());
+    let has = |name: &str| case.inputs.iter().any(|array| array.name == name);
+    let pairing = match has("halves") {
+        true => Pairing::Halves,
+        false => Pairing::Neighbours,
+    };
+    let turned = if has("turned_width") {
+        case.count("turned_width")
+    } else {
+        width
+    };
+    let mut turning = Turning::plain(pairing, turned, case.one("base"));
+    if has("slowing") {
+        turning.slowing = case.one("slowing");
+        turning.lengthening = case.one("lengthening");
+    }
+    let mut table = rope::Table::new(turning, factors.as_deref());
     let positions: Vec<u32> = case.all("positions");
     table.reach(positions.iter().max().map_or(0, |last| *last as usize + 1));
     let mut heads: Vec<f32> = case.all("heads");
@@ -193,7 +222,7 @@ pub fn rope(isa: Isa, case: &Case) -> Vec<Array> {
     for (position, heads) in positions.iter().zip(heads.chunks_exact_mut(2 * width)) {
         let at = table.at(*position as usize);
         turns.extend(at.as_flattened());
-        rope::turn(isa, heads, at);
+        rope::turn(isa, pairing, heads, width, at);
     }
     vec![
         Array::of("cosines_and_sines", &turns),
@@ -221,13 +250,28 @@ pub fn math_cases() -> Vec<Case> {
     let cases = table.map(|(name, x)| Case::new(name).with("x", x));
     cases
         .into_iter()
-        .chain([Case::new("infinities, of exp alone").with("x", &infinities)])
+        .chain([
+            Case::new("infinities, of exp alone").with("x", &infinities),
+            Case::new("GELU at the edges")
+                .with("x", &EDGES)
+                .with("gelu", &[1u8]),
+            Case::new("GELU on a grid")
+                .with("x", &grid)
+                .with("gelu", &[1u8]),
+        ])
         .collect()
 }
 
 pub fn math(_: Isa, case: &Case) -> Vec<Array> {
     let x: Vec<f32> = case.all("x");
     let each = |function: fn(f32) -> f32| -> Vec<f32> { x.iter().map(|x| function(*x)).collect() };
+    if case.inputs.iter().any(|array| array.name == "gelu") {
+        let third = each(|x| gated(Gate::Gelu, x, 1.0 / 3.0));
+        return vec![
+            Array::of("gelu", &each(math::gelu)),
+            Array::of("gated_with_a_third", &third),
+        ];
+    }
     let mut outputs = vec![Array::of("exp", &each(math::exp))];
     if x.iter().all(|x| x.is_finite()) {
         outputs.push(Array::of("tanh", &each(math::tanh)));
@@ -235,7 +279,7 @@ pub fn math(_: Isa, case: &Case) -> Vec<Array> {
         outputs.push(Array::of("silu", &each(math::silu)));
         outputs.push(Array::of(
             "gated_with_a_third",
-            &each(|x| gate::gated(x, 1.0 / 3.0)),
+            &each(|x| gated(Gate::Silu, x, 1.0 / 3.0)),
         ));
     }
     outputs

@@ -10,6 +10,7 @@ use troop_kernels::isa::Isa;
 use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run, Want};
 
 use super::file::{Array, Case};
+use super::synthetic::kinds::{KINDS, Kind};
 use super::synthetic::{Shape, Synthetic};
 use super::values::FORMATS;
 
@@ -24,12 +25,28 @@ pub fn cases() -> Vec<Case> {
             .with("tokens", &tokens)
             .with("prompt", &[67u32])
     };
-    FORMATS.map(case).into()
+    let kind = |kind: &Kind| {
+        let file = kind.model(Format::Q8_0, 1).file();
+        let digest: [u8; 32] = Sha256::digest(&file).into();
+        let case = Case::new(format!("{} model", kind.name)).with("kind", kind.name.as_bytes());
+        case.with("format", &[Format::Q8_0.id()])
+            .with("model_sha256", &digest)
+            .with("tokens", &tokens)
+            .with("prompt", &[67u32])
+    };
+    let llama: Vec<Case> = FORMATS.map(case).into();
+    llama.into_iter().chain(KINDS.iter().map(kind)).collect()
 }
 
 pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
     let format = Format::from_id(case.one("format")).expect("a known format");
-    let file = Synthetic::new(Shape::of(format), format, 1).file();
+    let file = match case.inputs.iter().find(|array| array.name == "kind") {
+        None => Synthetic::new(Shape::of(format), format, 1).file(),
+        Some(_) => {
+            let name = String::from_utf8(case.all("kind")).expect("a name");
+            Kind::named(&name).model(format, 1).file()
+        }
+    };
     let digest: [u8; 32] = Sha256::digest(&file).into();
     assert_eq!(
         digest.as_slice(),
@@ -38,7 +55,11 @@ pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
     );
     let gguf = Gguf::parse(&file).expect("a good file");
     let model = Arc::new(Model::load(&gguf, &file, isa).expect("a good model"));
-    let mut pages = Pages::new(model.facts(), 2, 0).expect("memory");
+    let mut pages = Pages::new(model.facts(), 2, 2).expect("memory");
+    let tail: &[PageId] = match model.facts().window {
+        0 => &[],
+        _ => &[PageId(1), PageId(0)],
+    };
     let mut evaluator = Evaluator::new(model, 2, 70).expect("threads");
     let tokens: Vec<u32> = case.all("tokens");
     let prompt = case.count("prompt");
@@ -49,7 +70,7 @@ pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
             tokens: &tokens[start..end],
             start: start as u32,
             pages: &[PageId(1), PageId(0)],
-            window_pages: &[],
+            window_pages: tail,
             want: Want::Logits,
         };
         let result = evaluator.step(&mut pages, &[run]).swap_remove(0);
