@@ -8,6 +8,7 @@ mod client;
 mod completions;
 mod config;
 mod fault;
+mod fit;
 mod help;
 mod interrupt;
 mod key;

@@ -42,12 +42,7 @@ pub fn run(args: EngineArgs) -> ExitCode {
         Ok(pipes) => pipes,
         Err(error) => return fail(1, &format!("the pipe: {error}")),
     };
-    let means = Means {
-        threads: args.threads.unwrap_or_else(cores).clamp(1, THREADS_MAX),
-        kv_bytes: args.kv_bytes,
-        free_bytes: free_bytes(),
-        sequences_max: args.sequences.clamp(1, 256),
-    };
+    let means = means(args.threads, args.kv_bytes, args.sequences);
     let desk = map(&args.model).and_then(|file| {
         match sandbox::enter(memory_bytes(file.len() as u64, means)) {
             Ok(()) => {}
@@ -72,6 +67,16 @@ pub fn run(args: EngineArgs) -> ExitCode {
     match serve(&mut desk, input, output, clock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &format!("the pipe: {error}")),
+    }
+}
+
+/// What an engine started with these options may use here and now.
+pub(crate) fn means(threads: Option<usize>, kv_bytes: Option<u64>, sequences: u32) -> Means {
+    Means {
+        threads: threads.unwrap_or_else(cores).clamp(1, THREADS_MAX),
+        kv_bytes,
+        free_bytes: free_bytes(),
+        sequences_max: sequences.clamp(1, 256),
     }
 }
 
@@ -146,7 +151,7 @@ fn clock() -> impl Fn() -> Time {
 }
 
 /// Sequences that run at once: beyond this a CPU gains nothing from one more.
-const SEQUENCES_MAX: u32 = 32;
+pub(crate) const SEQUENCES_MAX: u32 = 32;
 /// Threads, at most; beyond this a barrier costs more than a thread brings.
 const THREADS_MAX: usize = 64;
 /// The program itself, its tokenizer and template, the workspace of a step and its logits, and frames that

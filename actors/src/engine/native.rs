@@ -1,20 +1,22 @@
 //! The real arithmetic and the real words: a model file, as a [`Forward`] and [`Words`].
 
+mod fit;
 mod share;
 
 use super::checks::invalid;
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
-use super::{BUDGET_MAX, Plan, Reads};
+use super::{Plan, Reads};
 use crate::generate::{Failure, Prompt};
 use std::sync::Arc;
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{self, Evaluator, Model, Needs, PageId, Pages, Want};
+use troop_kernels::model::{self, Evaluator, Model, PageId, Pages, Want};
 use troop_kernels::template::{self, Conversation, Template, TemplateError};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
 
-pub use share::{KV_BYTES_MAX, Means};
+pub use fit::Fit;
+pub use share::{KV_BYTES_MAX, Means, Share};
 
 /// A model's forward pass, with its threads and pages.
 pub struct NativeForward {
@@ -43,15 +45,9 @@ pub fn load(
         Err(TemplateError::Missing) => None,
         Err(error) => return Err(error.to_string()),
     };
-    // A step is the budget, or a token for each sequence and as many again for prefills.
-    let step_max = BUDGET_MAX.max(2 * means.sequences_max) as usize;
-    let plan = model::Plan {
-        threads: means.threads,
-        tokens_max: step_max,
-        context: usize::MAX,
-    };
-    let needs = Needs::of(&gguf, Isa::detect(), plan).map_err(|error| error.to_string())?;
-    let facts = needs.facts;
+    let step_max = fit::step_max(means);
+    let fit = Fit::of(&gguf, means)?;
+    let facts = fit.facts;
     if facts.vocabulary != tokenizer.vocabulary() {
         return Err(format!(
             "tokenizer.ggml.tokens: {} tokens, the embedding has {}",
@@ -59,8 +55,7 @@ pub fn load(
             facts.vocabulary
         ));
     }
-    let kv_bytes = share::kv_bytes(means, facts.weight_bytes, needs.workspace_bytes)?;
-    let share = share::share((&facts).into(), kv_bytes, means.sequences_max)?;
+    let share = fit.share?;
     let model = Model::load(&gguf, file, Isa::detect()).map_err(|error| error.to_string())?;
     let memory = Pages::new(&facts, share.pages as usize, share.window_pages as usize);
     let memory = memory.map_err(|error| error.to_string())?;

@@ -76,15 +76,24 @@ impl Facts {
 impl Store {
     /// What the header of a model that is here says.
     pub fn facts(&self, manifest: &Manifest) -> Result<Facts, StoreError> {
+        self.header(manifest, |gguf| {
+            Facts::of(gguf).map_err(|error| error.to_string())
+        })
+    }
+
+    /// What `read` finds in the header of a model that is here.
+    pub fn header<T>(
+        &self,
+        manifest: &Manifest,
+        read: impl FnOnce(&Gguf<'_>) -> Result<T, String>,
+    ) -> Result<T, StoreError> {
         let path = self.blob(manifest);
         let file = File::open(&path).map_err(disk(&path))?;
         // SAFETY: files of the store are named by their content and are never written again.
         let file = unsafe { memmap2::Mmap::map(&file) }.map_err(disk(&path))?;
-        let facts = Gguf::parse(&file).and_then(|gguf| Facts::of(&gguf));
-        facts.map_err(|error| StoreError::Damaged {
-            path,
-            message: error.to_string(),
-        })
+        let gguf = Gguf::parse(&file).map_err(|error| error.to_string());
+        gguf.and_then(|gguf| read(&gguf))
+            .map_err(|message| StoreError::Damaged { path, message })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `pull`, `list`, `show`, `rm`: the models of this machine. None of them needs a running node.
 
 use super::fault::{Code, Fault};
+use super::fit::Fitting;
 use super::interrupt::Interrupt;
 use super::progress::Shown;
 use super::{Context, client, print, table};
@@ -42,6 +43,9 @@ pub(super) struct ShowArgs {
     /// Hash its file; one that is damaged is exit code 8
     #[arg(long)]
     verify: bool,
+    /// Say what it takes in memory, and what it could hold in that of this machine
+    #[arg(long)]
+    fit: bool,
 }
 
 /// Arguments of `rm`.
@@ -321,6 +325,10 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
         }
     }
     let facts = store.facts(&manifest)?;
+    let fitting = match args.fit {
+        true => Some(Fitting::of(&store, &manifest)?),
+        false => None,
+    };
     let license = Alias::find(&manifest.name)
         .filter(|alias| alias.sha256 == manifest.sha256)
         .map(|alias| alias.license.to_owned());
@@ -330,6 +338,9 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
         object["license"] = license.into();
         object["verified"] = args.verify.into();
         object["facts"] = serde_json::to_value(&facts).map_err(Fault::failed)?;
+        if let Some(fitting) = fitting {
+            object["fit"] = fitting.object();
+        }
         return print(object);
     }
     let formats: Vec<_> = facts
@@ -358,7 +369,8 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
             if facts.template { "yes" } else { "no" }.to_owned(),
         ),
     ];
-    for (name, value) in lines {
+    let more = fitting.map(|fitting| fitting.lines()).unwrap_or_default();
+    for (name, value) in lines.into_iter().chain(more) {
         print(format_args!("{name:<14} {value}"))?;
     }
     Ok(())

@@ -34,10 +34,13 @@ pub struct Means {
 
 /// Pages, and the context that they can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
-    pub(super) pages: u32,
-    pub(super) window_pages: u32,
-    pub(super) context: u32,
+pub struct Share {
+    /// Pages of layers that see everything.
+    pub pages: u32,
+    /// Pages of layers that see a window.
+    pub window_pages: u32,
+    /// Tokens of one sequence, at most.
+    pub context: u32,
 }
 
 impl From<&Facts> for Kinds {
