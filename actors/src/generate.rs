@@ -4,8 +4,11 @@
 //! gives the other. Positions make delivery exactly-once: token `position` of choice `choice` is the same
 //! token whoever computes it, so a stream is continued by anyone who knows the ids so far.
 
+mod shape;
+
 use crate::ids::Passport;
 use serde::{Deserialize, Serialize};
+pub use shape::{Shape, Tools};
 
 /// What a client wants generated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub struct Generate {
     pub logprobs: Option<u8>,
     /// Seconds since the Unix epoch, for chat templates that print the date.
     pub now_seconds: u64,
+    /// What the answer is to look like.
+    pub shape: Shape,
 }
 
 impl Generate {
@@ -52,7 +57,13 @@ impl Generate {
             tokens_min: 0,
             logprobs: None,
             now_seconds: 0,
+            shape: Shape::Free,
         }
+    }
+
+    /// Bytes of text the client supplied, which bound the tokens of the prompt.
+    pub fn prompt_bytes(&self) -> u64 {
+        self.prompt.bytes().saturating_add(self.shape.bytes())
     }
 }
 
@@ -85,7 +96,7 @@ impl Prompt {
         match self {
             Prompt::Chat(turns) => turns
                 .iter()
-                .map(|turn| (turn.role.len() + turn.content.len()) as u64)
+                .map(|turn| (turn.role.len() + turn.content.len() + turn.calls.len()) as u64)
                 .sum(),
             Prompt::Text(text) => text.len() as u64,
             Prompt::Tokens(ids) => ids.len() as u64,
@@ -108,6 +119,20 @@ pub struct Turn {
     pub role: String,
     /// What was said.
     pub content: String,
+    /// What was said beside that, as in the API: `tool_calls` of the assistant, `tool_call_id` and `name` of a
+    /// tool. A JSON object as text; empty if there was nothing.
+    pub calls: String,
+}
+
+impl Turn {
+    /// Nothing but words.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Turn {
+        Turn {
+            role: role.into(),
+            content: content.into(),
+            calls: String::new(),
+        }
+    }
 }
 
 /// How tokens are chosen; rule 9 of `kernels/docs/arithmetic.md`. Neutral values switch a step off.

@@ -11,9 +11,11 @@
 //!
 //! This file does not know tokens, positions or why a choice ends.
 
+mod calls;
 mod characters;
 mod stop;
 
+pub use calls::{CallStream, Part};
 pub use characters::Characters;
 pub use stop::{Stop, StopScan};
 

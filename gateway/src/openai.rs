@@ -6,3 +6,4 @@ pub mod error;
 pub mod logprobs;
 pub mod models;
 pub mod request;
+pub mod tool_call;

@@ -7,7 +7,7 @@ pub(crate) fn shown(name: &str) -> String {
         .take(NAME_CHARS_MAX)
         .map(|c| match c {
             c if c.is_ascii_alphanumeric() => c,
-            '.' | '_' | '-' | '/' | ':' | '@' | '+' | '[' | ']' => c,
+            '.' | '_' | '-' | '/' | ':' | '@' | '+' | '[' | ']' | '$' | '~' => c,
             _ => '?',
         })
         .collect();

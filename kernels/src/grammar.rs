@@ -11,8 +11,9 @@
 //! ```
 //!
 //! A small model left to itself fills what a grammar leaves open with digits and blank lines until its
-//! tokens run out. So between two things at most a space or a line end with its indentation may stand, and a
-//! number ends after [`DIGITS_MAX`] digits in a row where it can: all of it still is what was asked for.
+//! tokens run out. So between two things at most a space may stand, a number ends after [`DIGITS_MAX`] digits
+//! in a row where it can, and what a schema leaves open is closed (grammar/schema.rs): fewer documents come, and
+//! all are what was asked for. A string without a `maxLength` may still go on until the tokens run out.
 //!
 //! Bounded: bytes, depth and parts of a schema, the work to compile it, the work of one mask, and the states
 //! a grammar may have. This file refuses keywords that it would have to ignore, and tokens of control.

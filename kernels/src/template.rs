@@ -27,6 +27,7 @@ mod engine;
 mod json;
 mod mark;
 mod time;
+mod tools;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use crate::gguf::Gguf;
 use crate::tokenizer::{Origin, Segment, Tokenizer, TokenizerError};
 use engine::{Limited, NAME, RENDERED_BYTES_MAX, environment, refused};
 use mark::{Edges, Marking, Marks};
+pub use tools::{in_words, tool_message};
 
 /// A model's chat template, ready to render.
 pub struct Template {

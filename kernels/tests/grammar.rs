@@ -144,11 +144,12 @@ fn nothing_goes_on_forever_between_two_things() {
     let blank = |text: &str| {
         begun(text)
             .iter()
-            .any(|id| piece(id).iter().all(u8::is_ascii_whitespace))
+            .any(|id| piece(id).first().is_some_and(u8::is_ascii_whitespace))
     };
-    assert!(blank("{"));
-    assert!(!blank("{ "));
-    assert!(!blank(&format!("{{\n{}", " ".repeat(20))));
+    assert!(blank("{\"a\":"));
+    for text in ["{", "{\"a\"", "{\"a\": ", "{\"a\": 1"] {
+        assert!(!blank(text), "{text}");
+    }
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn calls_are_written_as_they_are_read() {
         let all: Vec<&str> = text.split("</tool_call>").collect();
         let (last, calls) = all.split_last().unwrap();
         assert_eq!(*last, "");
-        assert!((1..=16).contains(&calls.len()) && (calls.len() == 1 || seed % 2 == 0));
+        assert!((1..=8).contains(&calls.len()) && (calls.len() == 1 || seed % 2 == 0));
         for call in calls {
             let call = call
                 .trim_start_matches('\n')

@@ -12,7 +12,7 @@ use troop_actors::engine::frames::{EngineFacts, ToEngine};
 use troop_actors::engine::{Desk, Forward, PAGE_TOKENS, Params, Plan, Reads, Run, Sampler, Words};
 use troop_actors::engine::{Mean, log_probabilities};
 use troop_actors::generate::{
-    Failure, Finish, Generate, Likely, Logprob, Prompt, Tally, Task, Vector,
+    Failure, Finish, Generate, Likely, Logprob, Prompt, Shape, Tally, Task, Vector,
 };
 use troop_actors::ids::Passport;
 use troop_actors::receipt::transcript;
@@ -99,7 +99,12 @@ impl Speech {
 }
 
 impl Words for Speech {
-    fn prompt(&self, prompt: &Prompt, _now_seconds: u64) -> Result<Vec<u32>, Failure> {
+    fn prompt(
+        &self,
+        prompt: &Prompt,
+        _shape: &Shape,
+        _now_seconds: u64,
+    ) -> Result<Vec<u32>, Failure> {
         Ok(Speech::ids(prompt))
     }
 

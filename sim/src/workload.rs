@@ -84,10 +84,7 @@ fn generate(model: Passport, dice: &mut Dice) -> Generate {
         }
         _ => {
             let turns = dice.between(1, 4);
-            let turn = |role: &str, content| Turn {
-                role: role.to_owned(),
-                content,
-            };
+            let turn = |role: &str, content: String| Turn::new(role, content);
             let roles = ["user", "assistant"];
             let turns = (0..turns).map(|at| turn(roles[at as usize % 2], sentence(dice, 60)));
             Prompt::Chat(turns.collect())

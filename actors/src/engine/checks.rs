@@ -4,7 +4,7 @@
 
 use crate::generate::{
     CHOICES_MAX, Failure, Generate, Prompt, Resume, STOP_BYTES_MAX, STOP_IDS_MAX, STOPS_MAX,
-    Sampling, Task, Turn,
+    Sampling, Shape, Task, Turn,
 };
 use troop_kernels::sample::Params;
 
@@ -23,6 +23,7 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
         tokens_min,
         logprobs,
         now_seconds: _,
+        shape,
     } = generate;
     if !(1..=CHOICES_MAX).contains(choices) {
         let message = format!("{choices} is outside 1 to {CHOICES_MAX}");
@@ -59,6 +60,9 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
     }
     if let Prompt::Chat(turns) = prompt {
         chat(turns)?;
+    }
+    if let (Shape::Tools(_), Prompt::Text(_) | Prompt::Tokens(_)) = (shape, prompt) {
+        return Err(invalid("tools", "are for conversations"));
     }
     if prompt.bytes() > PROMPT_BYTES_MAX {
         let message = format!(

@@ -23,10 +23,11 @@ use super::memory::Copies;
 use super::pace::Pace;
 use super::pages::PageId;
 use crate::contract::Time;
-use crate::generate::{Event, Failure, Finish, Likely, Prompt, Work};
+use crate::generate::{Event, Failure, Finish, Likely, Prompt, Shape, Work};
 use crate::ids::{AttemptId, Digest};
 use attempt::Attempt;
 use std::collections::BTreeMap;
+use troop_kernels::grammar::Grammar;
 use troop_kernels::sample::Sampled;
 
 /// The arithmetic. Its results are a function of each run's sequence alone: not of what else is in the step.
@@ -38,8 +39,21 @@ pub trait Forward {
 
 /// Text to token ids and back.
 pub trait Words {
-    /// The ids of a prompt; `now_seconds` is for templates that print the date.
-    fn prompt(&self, prompt: &Prompt, now_seconds: u64) -> Result<Vec<u32>, Failure>;
+    /// The ids of a prompt; of `shape` the tools are told to the model, and `now_seconds` is for templates that
+    /// print the date.
+    fn prompt(&self, prompt: &Prompt, shape: &Shape, now_seconds: u64)
+    -> Result<Vec<u32>, Failure>;
+
+    /// What may be said so that it comes out in this shape; `None` where everything may.
+    fn grammar(&self, shape: &Shape) -> Result<Option<Grammar>, Failure> {
+        match shape {
+            Shape::Free => Ok(None),
+            _ => Err(checks::invalid(
+                "response_format",
+                "this engine has no grammar",
+            )),
+        }
+    }
 
     /// What a token adds to the text; empty for control tokens. `id` is below [`Words::vocabulary`].
     fn piece(&self, id: u32) -> &[u8];
@@ -324,17 +338,18 @@ impl<F: Forward, W: Words> Desk<F, W> {
         let attempt = self.attempts.get_mut(&place.attempt)?;
         let choice = &mut attempt.choices[place.choice as usize];
         let position = choice.ids.len() as u32;
-        let mask = attempt.ending.mask(position);
-        let sampled = match choice.sampler.sample(logits, position.into(), mask) {
+        let drawn = choice.draw(logits, &attempt.ending).and_then(|sampled| {
+            choice.add(sampled.id, &attempt.ending, &self.words)?;
+            Ok(sampled)
+        });
+        let sampled = match drawn {
             Ok(sampled) => sampled,
-            Err(error) => {
-                let failure = checks::invalid("sampling", error.to_string());
+            Err(failure) => {
                 self.close(place.attempt, Some(failure), out);
                 return None;
             }
         };
         let id = sampled.id;
-        choice.add(id, &attempt.ending, &self.words);
         attempt.spoke = now;
         self.stats.tokens += 1;
         let mut say = |event| {

@@ -7,9 +7,11 @@ use super::checks::invalid;
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
 use super::{Plan, Reads};
-use crate::generate::{Failure, Prompt};
+use crate::generate::{Failure, Prompt, Shape, Turn};
+use serde_json::Value;
 use std::sync::Arc;
 use troop_kernels::gguf::Gguf;
+use troop_kernels::grammar::{Grammar, Grammars, Wanted};
 use troop_kernels::isa::Isa;
 use troop_kernels::model::{self, Evaluator, Model, PageId, Pages, Want};
 use troop_kernels::template::{self, Conversation, Template, TemplateError};
@@ -28,6 +30,9 @@ pub struct NativeForward {
 pub struct NativeWords {
     tokenizer: Tokenizer,
     template: Option<Template>,
+    /// Whether the template prints tools by itself.
+    knows_tools: bool,
+    grammars: Grammars,
     longest: u32,
 }
 
@@ -45,6 +50,7 @@ pub fn load(
         Err(TemplateError::Missing) => None,
         Err(error) => return Err(error.to_string()),
     };
+    let grammars = Grammars::new(&tokenizer).map_err(|error| error.to_string())?;
     let step_max = fit::step_max(means);
     let fit = Fit::of(&gguf, means)?;
     let facts = fit.facts;
@@ -85,6 +91,8 @@ pub fn load(
     let lengths = (0..tokenizer.vocabulary() as u32).map(|id| tokenizer.piece(id).len());
     let words = NativeWords {
         longest: lengths.max().unwrap_or(1) as u32,
+        knows_tools: template.as_ref().is_some_and(Template::knows_tools),
+        grammars,
         tokenizer,
         template,
     };
@@ -133,7 +141,12 @@ impl Forward for NativeForward {
 }
 
 impl Words for NativeWords {
-    fn prompt(&self, prompt: &Prompt, now_seconds: u64) -> Result<Vec<u32>, Failure> {
+    fn prompt(
+        &self,
+        prompt: &Prompt,
+        shape: &Shape,
+        now_seconds: u64,
+    ) -> Result<Vec<u32>, Failure> {
         match prompt {
             Prompt::Tokens(ids) => Ok(ids.clone()),
             Prompt::Text(text) => (self.tokenizer)
@@ -146,13 +159,18 @@ impl Words for NativeWords {
                     Some((last, before)) if last.role == "assistant" => (before, &*last.content),
                     _ => (&turns[..], ""),
                 };
-                let messages: Vec<_> = turns
-                    .iter()
-                    .map(|turn| template::message(&turn.role, &turn.content))
-                    .collect();
+                let mut messages = turns.iter().map(message).collect::<Result<Vec<_>, _>>()?;
+                let mut tools = match shape {
+                    Shape::Tools(tools) => Some(json("tools", &tools.list)?),
+                    Shape::Free | Shape::Object | Shape::Schema(_) => None,
+                };
+                let called = turns.iter().any(|turn| !turn.calls.is_empty());
+                if (tools.is_some() || called) && !self.knows_tools {
+                    messages = template::in_words(&messages, tools.take().as_ref());
+                }
                 let conversation = Conversation {
                     messages: &messages,
-                    tools: None,
+                    tools: tools.as_ref(),
                     now_seconds: Some(now_seconds),
                     add_generation_prompt: true,
                 };
@@ -162,6 +180,27 @@ impl Words for NativeWords {
                 })
             }
         }
+    }
+
+    fn grammar(&self, shape: &Shape) -> Result<Option<Grammar>, Failure> {
+        let (wanted, field) = match shape {
+            Shape::Free => return Ok(None),
+            Shape::Object => (Wanted::Object, "response_format"),
+            Shape::Schema(text) => (Wanted::Schema(text), "response_format.json_schema.schema"),
+            Shape::Tools(tools) => {
+                let wanted = Wanted::Calls {
+                    tools: &tools.list,
+                    allowed: &tools.allowed,
+                    forced: tools.forced,
+                    many: tools.many,
+                };
+                (wanted, "tools")
+            }
+        };
+        let grammar = self.grammars.compile(wanted);
+        grammar
+            .map(Some)
+            .map_err(|error| invalid(&format!("{field}{}", error.at), error.why))
     }
 
     fn piece(&self, id: u32) -> &[u8] {
@@ -185,5 +224,18 @@ impl Words for NativeWords {
     }
 }
 
+/// A turn as templates have it.
+fn message(turn: &Turn) -> Result<Value, Failure> {
+    let more = match turn.calls.as_str() {
+        "" => Value::Null,
+        calls => json("messages", calls)?,
+    };
+    Ok(template::tool_message(&turn.role, &turn.content, &more))
+}
+
+fn json(field: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| invalid(field, error.to_string()))
+}
+
 /// The generation class without its context: raised by hand whenever one of them gives other bytes.
-const CLASS: &str = "arithmetic-1/tokenizer-1/template-1/sampler-1";
+const CLASS: &str = "arithmetic-1/tokenizer-1/template-1/grammar-1/sampler-1";

@@ -8,7 +8,7 @@ use super::batch::{Plan, Reads, Run};
 use super::desk::{Forward, Words};
 use super::frames::EngineFacts;
 use super::pages::PAGE_TOKENS;
-use crate::generate::{Failure, Prompt};
+use crate::generate::{Failure, Prompt, Shape};
 use crate::ids::digest;
 
 /// A forward pass that only looks like one.
@@ -142,7 +142,12 @@ impl Forward for PretendForward {
 }
 
 impl Words for PretendWords {
-    fn prompt(&self, prompt: &Prompt, _now_seconds: u64) -> Result<Vec<u32>, Failure> {
+    fn prompt(
+        &self,
+        prompt: &Prompt,
+        _shape: &Shape,
+        _now_seconds: u64,
+    ) -> Result<Vec<u32>, Failure> {
         let letters = |text: &str| -> Vec<u32> {
             text.bytes()
                 .map(|byte| u32::from(byte) % LETTERS.len() as u32)

@@ -7,10 +7,10 @@
 use super::held::Held;
 use super::protocol::{Delivery, Told};
 use crate::generate::Tally;
-use crate::generate::{Event, Finish, Generate, Likely, Resume, ResumeChoice, Task, Vector};
+use crate::generate::{Event, Finish, Generate, Likely, Resume, ResumeChoice, Shape, Task, Vector};
 use crate::ids::NodeId;
 use crate::receipt::transcript;
-use crate::text::TextStream;
+use crate::text::{CallStream, Part, TextStream};
 
 /// The answer so far.
 #[derive(Debug)]
@@ -37,7 +37,56 @@ struct Choice {
     ids: Vec<u32>,
     text: TextStream,
     held: Held,
+    /// Calls in the text, if there may be any.
+    calls: Option<CallStream>,
+    /// How many there were.
+    called: u32,
     finish: Option<Finish>,
+}
+
+impl Choice {
+    /// Says what is certain of the text, and the calls in it.
+    fn tell(
+        &mut self,
+        choice: u32,
+        text: String,
+        tokens: Vec<Told>,
+        say: &mut impl FnMut(Delivery),
+    ) {
+        let Some(calls) = &mut self.calls else {
+            if !text.is_empty() || !tokens.is_empty() {
+                say(Delivery::Text {
+                    choice,
+                    text,
+                    tokens,
+                });
+            }
+            return;
+        };
+        for part in calls.push(&text) {
+            say(match part {
+                Part::Text(text) => Delivery::Text {
+                    choice,
+                    text,
+                    tokens: Vec::new(),
+                },
+                Part::Call { name } => {
+                    self.called += 1;
+                    Delivery::Call {
+                        choice,
+                        index: self.called - 1,
+                        name,
+                    }
+                }
+                Part::Arguments(text) => Delivery::Arguments {
+                    choice,
+                    // No arguments come before the call they belong to.
+                    index: self.called.saturating_sub(1),
+                    text,
+                },
+            });
+        }
+    }
 }
 
 /// Why an attempt is not believed any further.
@@ -55,6 +104,11 @@ impl Answer {
             ids: Vec::new(),
             text: TextStream::new(&generate.stop),
             held: Held::default(),
+            calls: match &generate.shape {
+                Shape::Tools(tools) => Some(CallStream::new(tools.names())),
+                Shape::Free | Shape::Object | Shape::Schema(_) => None,
+            },
+            called: 0,
             finish: None,
         };
         let choices = (0..generate.choices).map(choice).collect();
@@ -200,13 +254,7 @@ impl Answer {
                     Some(stop) => state.held.until(stop.begins),
                     None => state.held.certain(state.text.told()),
                 };
-                if !text.is_empty() || !tokens.is_empty() {
-                    say(Delivery::Text {
-                        choice,
-                        text,
-                        tokens,
-                    });
-                }
+                state.tell(choice, text, tokens, &mut say);
                 Ok(())
             }
             Event::Ended {
@@ -229,7 +277,9 @@ impl Answer {
                     state.finish = Some(finish);
                     let text = state.text.finish();
                     let tokens = state.held.rest();
-                    if !text.is_empty() || !tokens.is_empty() {
+                    state.tell(choice, text, tokens, &mut say);
+                    if let Some(text) = state.calls.as_mut().and_then(CallStream::finish) {
+                        let tokens = Vec::new();
                         say(Delivery::Text {
                             choice,
                             text,

@@ -169,6 +169,24 @@ pub enum Delivery {
         /// Its tokens, if the request asked how likely they were; those that end in it.
         tokens: Vec<Told>,
     },
+    /// A call of a tool begins.
+    Call {
+        /// In which choice.
+        choice: u32,
+        /// Which of its calls, from 0.
+        index: u32,
+        /// The tool.
+        name: String,
+    },
+    /// More of the arguments of a call.
+    Arguments {
+        /// In which choice.
+        choice: u32,
+        /// Which of its calls.
+        index: u32,
+        /// What to append: JSON.
+        text: String,
+    },
     /// A choice is complete.
     Ended {
         /// Which choice.

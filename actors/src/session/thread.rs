@@ -84,7 +84,7 @@ impl Thread {
             client: self.key.node(),
             payer: self.order.payer,
             model: generate.model,
-            prompt_bytes: generate.prompt.bytes(),
+            prompt_bytes: generate.prompt_bytes(),
             turns: generate.prompt.turns(),
             tokens_max: generate.tokens_max,
             choices: generate.choices,

@@ -3,15 +3,21 @@
 //! ```text
 //! Started ─> one chunk per choice: delta {"role":"assistant","content":""}
 //! Text    ─> delta {"content":…}
+//! Call    ─> delta {"tool_calls":[{"index":…,"id":…,"type":"function","function":{"name":…,"arguments":""}}]}
+//! Arguments> delta {"tool_calls":[{"index":…,"function":{"arguments":…}}]}
 //! Ended   ─> delta {} and the finish reason, once per choice
 //! Done    ─> if asked for: choices [] and the usage; then [DONE]
 //! Failed  ─> {"error":…}, and nothing after it
 //! ```
 
+mod body;
+
 use super::error::ErrorBody;
 use super::logprobs::{Logprobs, written_bytes};
+use super::tool_call::{CALL_BYTES, ToolCall, call_id};
 use crate::dialect::{Events, Whole as Gather};
 use crate::problem::Problem;
+use body::{Chunk, ChunkChoice, Delta, Message, Usage, Whole, WholeChoice};
 use hyper::StatusCode;
 use serde::Serialize;
 use troop_actors::generate::Finish;
@@ -47,97 +53,10 @@ impl Heading {
     }
 }
 
-#[derive(Serialize)]
-struct Whole<'a> {
-    id: String,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: Vec<WholeChoice<'a>>,
-    usage: Usage,
-    system_fingerprint: String,
-}
-
-#[derive(Serialize)]
-struct WholeChoice<'a> {
-    index: usize,
-    message: Message<'a>,
-    logprobs: Option<Logprobs<'a>>,
-    finish_reason: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    role: &'static str,
-    content: &'a str,
-    refusal: Option<()>,
-}
-
-#[derive(Serialize)]
-struct Chunk<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    system_fingerprint: &'a str,
-    choices: &'a [ChunkChoice<'a>],
-    // Absent unless asked for; then null on every chunk but the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
-}
-
-#[derive(Serialize)]
-struct ChunkChoice<'a> {
-    index: u32,
-    delta: Delta<'a>,
-    logprobs: Option<Logprobs<'a>>,
-    finish_reason: Option<&'static str>,
-}
-
-#[derive(Default, Serialize)]
-struct Delta<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Usage {
-    prompt_tokens: u32,
-    completion_tokens: u32,
-    total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct PromptDetails {
-    cached_tokens: u32,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct CompletionDetails {
-    reasoning_tokens: u32,
-}
-
-impl Usage {
-    fn of(prompt_tokens: u32, completion_tokens: u32) -> Usage {
-        Usage {
-            prompt_tokens,
-            completion_tokens,
-            total_tokens: u64::from(prompt_tokens) + u64::from(completion_tokens),
-            // Engines keep nothing of a prompt from one request to the next.
-            prompt_tokens_details: PromptDetails { cached_tokens: 0 },
-            completion_tokens_details: CompletionDetails {
-                reasoning_tokens: 0,
-            },
-        }
-    }
-}
-
-fn reason(finish: Finish) -> Option<&'static str> {
+/// `called` says whether tools were called.
+fn reason(finish: Finish, called: bool) -> Option<&'static str> {
     match finish {
+        Finish::Stop if called => Some("tool_calls"),
         Finish::Stop => Some("stop"),
         Finish::Length => Some("length"),
         // Nobody who still listens has hung up: what follows is the error that says why.
@@ -150,6 +69,8 @@ pub struct Stream {
     heading: Heading,
     id: String,
     fingerprint: String,
+    /// Of each choice, whether it has called a tool.
+    called: Vec<bool>,
     over: bool,
 }
 
@@ -159,6 +80,7 @@ impl Stream {
         Stream {
             id: heading.id(),
             fingerprint: heading.fingerprint(),
+            called: vec![false; heading.choices as usize],
             heading,
             over: false,
         }
@@ -190,6 +112,7 @@ impl Stream {
                     let delta = Delta {
                         role: Some("assistant"),
                         content: Some(""),
+                        tool_calls: None,
                     };
                     self.choice(index, delta, &[], None, out);
                 }
@@ -200,13 +123,31 @@ impl Stream {
                 tokens,
             } => {
                 let delta = Delta {
-                    role: None,
                     content: Some(text),
+                    ..Delta::default()
                 };
                 self.choice(*choice, delta, tokens, None, out);
             }
+            Delivery::Call {
+                choice,
+                index,
+                name,
+            } => {
+                if let Some(called) = self.called.get_mut(*choice as usize) {
+                    *called = true;
+                }
+                let id = call_id(self.heading.request, *choice, *index);
+                let begun = ToolCall::begun(Some(*index), id, name, "");
+                self.call(*choice, begun, out);
+            }
+            Delivery::Arguments {
+                choice,
+                index,
+                text,
+            } => self.call(*choice, ToolCall::more(*index, text), out),
             Delivery::Ended { choice, finish } => {
-                if let Some(reason) = reason(*finish) {
+                let called = self.called.get(*choice as usize) == Some(&true);
+                if let Some(reason) = reason(*finish, called) {
                     self.choice(*choice, Delta::default(), &[], Some(reason), out);
                 }
             }
@@ -229,6 +170,14 @@ impl Stream {
     pub fn fail(&mut self, problem: &Problem, out: &mut Vec<u8>) {
         event(&ErrorBody::of(problem), out);
         self.over = true;
+    }
+
+    fn call(&self, choice: u32, call: ToolCall, out: &mut Vec<u8>) {
+        let delta = Delta {
+            tool_calls: Some([call]),
+            ..Delta::default()
+        };
+        self.choice(choice, delta, &[], None, out);
     }
 
     fn choice(
@@ -309,6 +258,8 @@ pub struct Gathered {
 struct GatheredChoice {
     text: String,
     tokens: Vec<Told>,
+    /// Names of the tools called and their arguments.
+    calls: Vec<(String, String)>,
     finish_reason: Option<&'static str>,
 }
 
@@ -335,24 +286,27 @@ impl Gathered {
                 text,
                 tokens,
             } => {
-                self.bytes += text.len() + written_bytes(&tokens);
-                if self.bytes > self.bytes_max {
-                    return Err(Problem::new(
-                        StatusCode::BAD_GATEWAY,
-                        "answer_too_large",
-                        format!(
-                            "the answer is longer than {} bytes; stream it",
-                            self.bytes_max
-                        ),
-                    ));
-                }
+                self.grow(text.len() + written_bytes(&tokens))?;
                 let choice = self.choice(choice)?;
                 choice.text.push_str(&text);
                 choice.tokens.extend(tokens);
                 Ok(None)
             }
+            Delivery::Call { choice, name, .. } => {
+                self.grow(CALL_BYTES + name.len())?;
+                self.choice(choice)?.calls.push((name, String::new()));
+                Ok(None)
+            }
+            Delivery::Arguments { choice, text, .. } => {
+                self.grow(text.len())?;
+                if let Some((_, arguments)) = self.choice(choice)?.calls.last_mut() {
+                    arguments.push_str(&text);
+                }
+                Ok(None)
+            }
             Delivery::Ended { choice, finish } => {
-                self.choice(choice)?.finish_reason = reason(finish);
+                let choice = self.choice(choice)?;
+                choice.finish_reason = reason(finish, !choice.calls.is_empty());
                 Ok(None)
             }
             Delivery::Done {
@@ -361,6 +315,20 @@ impl Gathered {
             } => Ok(Some(self.body(Usage::of(prompt_tokens, completion_tokens)))),
             Delivery::Failed(trouble) => Err((&trouble).into()),
         }
+    }
+
+    /// Makes room for more, or refuses to.
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        if self.bytes <= self.bytes_max {
+            return Ok(());
+        }
+        let limit = self.bytes_max;
+        Err(Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "answer_too_large",
+            format!("the answer is longer than {limit} bytes; stream it"),
+        ))
     }
 
     fn choice(&mut self, choice: u32) -> Result<&mut GatheredChoice, Problem> {
@@ -382,8 +350,11 @@ impl Gathered {
                 index,
                 message: Message {
                     role: "assistant",
-                    content: &choice.text,
+                    // An answer that is only calls says nothing.
+                    content: (choice.calls.is_empty() || !choice.text.is_empty())
+                        .then_some(&choice.text),
                     refusal: None,
+                    tool_calls: ToolCall::all(self.heading.request, index as u32, &choice.calls),
                 },
                 logprobs: (self.heading.logprobs).then(|| Logprobs::of(&choice.tokens)),
                 finish_reason: choice.finish_reason,

@@ -4,13 +4,14 @@
 //! llama.cpp does; the answer has only what is new.
 
 mod messages;
+mod shape;
 
 use super::request::Asked;
 use crate::json::Fields;
 use crate::limits::Limits;
 use crate::problem::Problem;
 use serde_json::{Map, Value};
-use troop_actors::generate::{Generate, LIKELIEST_MAX, Prompt, Turn};
+use troop_actors::generate::{Generate, LIKELIEST_MAX, Prompt, Shape, Turn};
 use troop_actors::ids::Passport;
 
 /// A chat request, read and checked.
@@ -20,6 +21,8 @@ pub struct Chat {
     pub asked: Asked,
     /// The conversation.
     pub turns: Vec<Turn>,
+    /// What the answer is to look like.
+    pub shape: Shape,
     /// Of how many of the likeliest tokens to tell at each position; `None` to tell of no token.
     pub logprobs: Option<u8>,
 }
@@ -28,12 +31,13 @@ impl Chat {
     /// Reads a body.
     pub fn read(body: &Map<String, Value>, limits: &Limits) -> Result<Chat, Problem> {
         let fields = Fields::new(body, "");
-        let asked = Asked::read(&fields)?;
+        let asked = Asked::read(&fields, &["response_format", "tools", "tool_choice"])?;
         let turns = messages::read(&fields, limits.messages_max)?;
         begun(&fields, &turns)?;
         Ok(Chat {
             asked,
             turns,
+            shape: shape::read(&fields)?,
             logprobs: logprobs(&fields)?,
         })
     }
@@ -43,6 +47,7 @@ impl Chat {
         let prompt = Prompt::Chat(self.turns);
         Generate {
             logprobs: self.logprobs,
+            shape: self.shape,
             ..self
                 .asked
                 .generate(prompt, model, context, seed, now_seconds)
@@ -53,6 +58,10 @@ impl Chat {
 /// What vLLM's clients say of a last message that is the assistant's must be what is done with it.
 fn begun(fields: &Fields, turns: &[Turn]) -> Result<(), Problem> {
     let begun = turns.last().is_some_and(|turn| turn.role == "assistant");
+    if begun && turns.last().is_some_and(|turn| !turn.calls.is_empty()) {
+        let must = "followed by what the tools answered, where the last of them has tool_calls";
+        return Err(fields.out_of_bounds("messages", must));
+    }
     for (name, as_done) in [
         ("continue_final_message", begun),
         ("add_generation_prompt", !begun),

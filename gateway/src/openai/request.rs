@@ -42,13 +42,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads the fields of a body.
-    pub fn read(fields: &Fields) -> Result<Asked, Problem> {
+    /// Reads the fields of a body; those of `read` are read by the caller.
+    pub fn read(fields: &Fields, read: &[&str]) -> Result<Asked, Problem> {
         let model = match fields.required("model")? {
             Value::String(model) => model.clone(),
             _ => return Err(fields.wrong("model", "a string")),
         };
-        unsupported::refuse(fields)?;
+        unsupported::refuse(fields, read)?;
         let stream = fields.bool("stream")?.unwrap_or(false);
         let (sampling, seed) = sampling::read(fields)?;
         for ignored in [

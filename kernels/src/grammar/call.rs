@@ -18,7 +18,7 @@ pub const CALL_ARGUMENTS: &str = "\", \"arguments\": ";
 /// After the arguments.
 pub const CALL_CLOSE: &str = "}\n</tool_call>";
 /// Calls that are forced, at most, one after the other.
-pub const CALLS_MAX: u32 = 16;
+pub const CALLS_MAX: u32 = 8;
 
 /// The name of the grammar of one tool's arguments.
 pub(super) fn part(index: usize) -> String {

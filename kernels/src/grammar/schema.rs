@@ -4,9 +4,11 @@
 //! that would make more documents valid than it says. Keywords nobody has heard of change nothing: the
 //! specification says so.
 //!
-//! Two things are decided here because the grammar's compiler does not: `oneOf` becomes `anyOf` where its
-//! options exclude one another by type, by a constant, or by a property that tells them apart; and references
-//! lead into the same document.
+//! Some things are decided here because the grammar's compiler does not. `oneOf` becomes `anyOf` where its
+//! options exclude one another by type, by a constant, or by a property that tells them apart. References lead
+//! into the same document. And what a schema leaves open that a small model would fill until its tokens run
+//! out, is closed, so that fewer documents come, all of them valid: an object has the properties it names and
+//! no others, unless it says so, and whole numbers are those that an f64 tells apart.
 
 mod apart;
 mod keywords;
@@ -34,23 +36,70 @@ pub(super) fn check(schema: &Value, at: &str) -> Result<Value, GrammarError> {
         root: schema,
         checked: schema.clone(),
         known: BTreeSet::new(),
-        waiting: vec![(String::new(), 0)],
+        waiting: Vec::new(),
     };
-    walk.known.insert(String::new());
-    while let Some((pointer, depth)) = walk.waiting.pop() {
-        walk.part(&pointer, depth)
+    walk.wait(String::new(), false, 0);
+    while let Some((pointer, shared, depth)) = walk.waiting.pop() {
+        walk.part(&pointer, shared, depth)
             .map_err(|error| GrammarError::new(format!("{at}{}", error.at), error.why))?;
     }
-    Ok(walk.checked)
+    let (known, mut checked) = (walk.known, walk.checked);
+    for (pointer, shared) in &known {
+        if let Some(Value::Object(map)) = checked.pointer_mut(pointer) {
+            if !shared && !known.contains(&(pointer.clone(), true)) {
+                close(map);
+            }
+            bound(map);
+        }
+    }
+    Ok(checked)
 }
 
-/// The schema with what may stand between two things of its JSON.
+/// Lets an object have no properties but those it names, where it says nothing about others.
+fn close(map: &mut Map<String, Value>) {
+    let named = map.get("properties").and_then(Value::as_object);
+    let Some(named) = named.filter(|named| !named.is_empty()) else {
+        return;
+    };
+    let required = map.get("required").and_then(Value::as_array);
+    let strange = |name: &Value| name.as_str().is_some_and(|name| !named.contains_key(name));
+    let open = required.is_some_and(|all| all.iter().any(strange))
+        || ["additionalProperties", "patternProperties", "minProperties"]
+            .iter()
+            .any(|keyword| map.contains_key(*keyword));
+    if !open {
+        map.insert("additionalProperties".into(), false.into());
+    }
+}
+
+/// Lets whole numbers be no larger than where they are exact.
+fn bound(map: &mut Map<String, Value>) {
+    let whole = |one: &Value| one == "integer";
+    let whole = match map.get("type") {
+        Some(Value::Array(all)) => all.iter().any(whole),
+        Some(one) => whole(one),
+        None => false,
+    };
+    for (keyword, other, limit) in [
+        ("minimum", "exclusiveMinimum", -WHOLE_MAX),
+        ("maximum", "exclusiveMaximum", WHOLE_MAX),
+    ] {
+        if whole && !map.contains_key(keyword) && !map.contains_key(other) {
+            map.insert(keyword.into(), limit.into());
+        }
+    }
+}
+
+/// The schema, with a space after commas and colons and nothing else between two things of its JSON: more would
+/// not say more, and a small model says it until its tokens run out.
 pub(super) fn spaced(mut schema: Value) -> Value {
     if schema == Value::Bool(true) {
         schema = json!({});
     }
     if let Some(map) = schema.as_object_mut() {
-        let spaces = json!({ "whitespace_pattern": SPACES });
+        let spaces = json!({
+            "whitespace_flexible": false, "item_separator": ", ?", "key_separator": ": ?",
+        });
         map.insert("x-guidance".into(), spaces);
     }
     schema
@@ -87,13 +136,19 @@ pub(super) fn part(schema: &Value, pointer: &str) -> Option<Value> {
 struct Walk<'s> {
     root: &'s Value,
     checked: Value,
-    /// Places that have been looked at or will be.
-    known: BTreeSet<String>,
-    waiting: Vec<(String, usize)>,
+    /// Places that have been looked at or will be, and whether others say something of the same value.
+    known: BTreeSet<(String, bool)>,
+    waiting: Vec<(String, bool, usize)>,
 }
 
 impl Walk<'_> {
-    fn part(&mut self, pointer: &str, depth: usize) -> Result<(), GrammarError> {
+    fn wait(&mut self, pointer: String, shared: bool, depth: usize) {
+        if self.known.insert((pointer.clone(), shared)) {
+            self.waiting.push((pointer, shared, depth));
+        }
+    }
+
+    fn part(&mut self, pointer: &str, shared: bool, depth: usize) -> Result<(), GrammarError> {
         if depth > DEPTH_MAX {
             let why = format!("is nested deeper than {DEPTH_MAX}");
             return Err(GrammarError::new(pointer, why));
@@ -106,6 +161,12 @@ impl Walk<'_> {
                 return Err(GrammarError::new(pointer, why));
             }
         };
+        let beside = SAME
+            .iter()
+            .filter(|keyword| map.contains_key(**keyword))
+            .count()
+            > 1;
+        let beside = shared || beside || map.contains_key("allOf");
         for (keyword, value) in map {
             let at = format!("{pointer}/{}", escaped(keyword));
             let kind = kind(keyword);
@@ -122,10 +183,13 @@ impl Walk<'_> {
                 Kind::Definitions => {}
                 _ => children(kind, value, &at, &mut below),
             }
+            let same = keyword != "properties" && SAME.contains(&keyword.as_str());
             for place in below {
-                if self.known.insert(place.clone()) {
-                    self.waiting.push((place, depth + 1));
-                }
+                self.wait(place, same && beside, depth + 1);
+            }
+            // What others speak of too is theirs to close.
+            if beside {
+                self.known.insert((pointer.to_owned(), true));
             }
             if self.known.len() > PARTS_MAX {
                 let why = format!("has more than {PARTS_MAX} parts");
@@ -192,8 +256,10 @@ const BYTES_MAX: usize = 256 << 10;
 const DEPTH_MAX: usize = 48;
 /// Schemas in a schema.
 const PARTS_MAX: usize = 2_000;
-/// A space, or a line end or two with an indentation.
-const SPACES: &str = r"[ ]|\n{1,2}[ \t]{0,20}";
+/// Keywords that speak of the same value, not of a part of it.
+const SAME: [&str; 5] = ["properties", "allOf", "anyOf", "oneOf", "$ref"];
+/// 2^53 - 1.
+const WHOLE_MAX: i64 = 9_007_199_254_740_991;
 
 #[cfg(test)]
 mod tests;

@@ -92,6 +92,8 @@ impl Endings {
             | Delivery::Echo { .. }
             | Delivery::Embedding { .. }
             | Delivery::Text { .. }
+            | Delivery::Call { .. }
+            | Delivery::Arguments { .. }
             | Delivery::Ended { .. } => None,
         };
         Ok(())

@@ -118,6 +118,9 @@ impl Streams {
                     format!("{request:?} gets a vector that is not its own, or gets it twice")
                 })
             }
+            Delivery::Call { .. } | Delivery::Arguments { .. } => require(false, NAME, || {
+                format!("{request:?} has no tools, and calls one")
+            }),
             Delivery::Text {
                 choice,
                 text,

@@ -11,8 +11,9 @@ use crate::generate::{
 use crate::receipt::transcript;
 use crate::text::StopScan;
 use std::sync::Arc;
+use troop_kernels::grammar::{Grammar, GrammarError, Matcher};
 use troop_kernels::mean::Mean;
-use troop_kernels::sample::{Sampler, log_probabilities};
+use troop_kernels::sample::{Sampled, Sampler, log_probabilities};
 
 /// An attempt that is not closed yet.
 pub(super) struct Attempt {
@@ -90,21 +91,63 @@ pub(super) struct Choice {
     pub(super) ids: Vec<u32>,
     pub(super) sampler: Sampler,
     scan: StopScan,
+    /// Where it is in the shape it is to have, if it is to have one.
+    shape: Option<Matcher>,
     pub(super) finish: Option<Finish>,
 }
 
 impl Choice {
+    /// Chooses the next token and takes no note of it yet.
+    pub(super) fn draw(&mut self, logits: &[f32], ending: &Ending) -> Result<Sampled, Failure> {
+        let position = self.ids.len() as u32;
+        let shaped = match &mut self.shape {
+            Some(matcher) => matcher.mask().map_err(unshaped)?,
+            None => None,
+        };
+        let going_on = ending.mask(position);
+        let both = match (&shaped, going_on) {
+            (Some(mask), Some(held)) => {
+                let both = mask.iter().zip(held).map(|(one, other)| one & other);
+                Some(both.collect::<Vec<u32>>())
+            }
+            _ => None,
+        };
+        // What is complete may end, however short it is: nothing else is left to say.
+        let both = both.filter(|mask| mask.iter().any(|word| *word != 0));
+        let mask = both.as_deref().or(shaped.as_deref()).or(going_on);
+        (self.sampler.sample(logits, position.into(), mask))
+            .map_err(|error| checks::invalid("sampling", error.to_string()))
+    }
+
     /// Takes note of the next token, drawn here or by an earlier attempt.
-    pub(super) fn add(&mut self, id: u32, ending: &Ending, words: &impl Words) {
+    pub(super) fn add(
+        &mut self,
+        id: u32,
+        ending: &Ending,
+        words: &impl Words,
+    ) -> Result<(), Failure> {
+        // An end token ends what is complete, also where it is told to be ignored: nothing may follow.
+        let ended = ending.by(id, words) || self.shape.is_some() && words.is_end(id);
+        let mut complete = false;
+        if let (Some(matcher), false) = (&mut self.shape, ended) {
+            matcher.accept(id).map_err(unshaped)?;
+            complete = matcher.is_over();
+        }
         self.ids.push(id);
         self.sampler.accept(id);
         let stopped = self.scan.push(ending.piece(id, words)).is_some();
-        if stopped || ending.by(id, words) {
+        if stopped || ended || complete {
             self.finish = Some(Finish::Stop);
         } else if self.ids.len() >= ending.tokens_max as usize {
             self.finish = Some(Finish::Length);
         }
+        Ok(())
     }
+}
+
+/// The shape cannot go on: too much work, or tokens of an earlier attempt that do not have it.
+fn unshaped(error: GrammarError) -> Failure {
+    checks::invalid("response_format", error.to_string())
 }
 
 impl Attempt {
@@ -126,6 +169,7 @@ impl Attempt {
             });
         }
         let params = checks::generate(&generate, words.vocabulary())?;
+        let grammar = words.grammar(&generate.shape)?;
         let (prompt, before) = match resume {
             Some(resume) => {
                 checks::resume(&resume, &generate)?;
@@ -133,7 +177,8 @@ impl Attempt {
             }
             None => {
                 let none = vec![ResumeChoice::default(); generate.choices as usize];
-                (words.prompt(&generate.prompt, generate.now_seconds)?, none)
+                let ids = words.prompt(&generate.prompt, &generate.shape, generate.now_seconds)?;
+                (ids, none)
             }
         };
         checks::ids("prompt", &prompt, words.vocabulary())?;
@@ -178,6 +223,7 @@ impl Attempt {
                 ids: Vec::with_capacity(before.ids.len()),
                 sampler: Sampler::new(params.clone(), index as u32, &prompt),
                 scan: StopScan::new(&generate.stop),
+                shape: grammar.as_ref().map(Grammar::begin),
                 finish: None,
             };
             for id in &before.ids {
@@ -191,7 +237,7 @@ impl Attempt {
                         ),
                     ));
                 }
-                choice.add(*id, &ending, words);
+                choice.add(*id, &ending, words)?;
             }
             match (before.finish, choice.finish) {
                 (Some(said), _) => choice.finish = Some(said),
@@ -303,14 +349,19 @@ fn tokens_min(prompt: &Prompt, longest: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::{Generate, Turn};
+    use crate::generate::{Generate, Shape, Turn};
     use crate::ids::Passport;
 
     /// Words that nobody is to read: three bytes a token.
     struct Unread;
 
     impl Words for Unread {
-        fn prompt(&self, _prompt: &Prompt, _now_seconds: u64) -> Result<Vec<u32>, Failure> {
+        fn prompt(
+            &self,
+            _prompt: &Prompt,
+            _shape: &Shape,
+            _now_seconds: u64,
+        ) -> Result<Vec<u32>, Failure> {
             panic!("a prompt that cannot fit was read")
         }
 
@@ -338,10 +389,7 @@ mod tests {
     #[test]
     fn a_prompt_that_cannot_fit_the_context_is_refused_unread() {
         let long = |bytes| "x".repeat(bytes);
-        let turn = |content| Turn {
-            role: "user".to_owned(),
-            content,
-        };
+        let turn = |content: String| Turn::new("user", content);
         for (prompt, tokens) in [
             (Prompt::Text(long(22)), 8),
             (Prompt::Chat(vec![turn(long(20)), turn(long(20))]), 14),

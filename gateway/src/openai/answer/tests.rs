@@ -128,3 +128,69 @@ fn an_answer_without_end_and_a_choice_that_nobody_asked_for_are_refused() {
     let foreign = gathered.take(text(1, "x")).expect_err("no such choice");
     assert_eq!(foreign.status.as_u16(), 502);
 }
+
+#[test]
+fn calls_come_in_pieces_and_whole() {
+    let call = |index, name: &str| Delivery::Call {
+        choice: 0,
+        index,
+        name: name.into(),
+    };
+    let more = |index, text: &str| Delivery::Arguments {
+        choice: 0,
+        index,
+        text: text.into(),
+    };
+    let mut deliveries = deliveries(&[], 1);
+    let calls = [
+        call(0, "add"),
+        more(0, "{\"a\""),
+        more(0, ":1}"),
+        call(1, "stop"),
+        more(1, "{}"),
+    ];
+    deliveries.splice(1..1, calls);
+    let (mut bytes, mut whole) = (Vec::new(), None);
+    let mut stream = Stream::new(heading(1));
+    let mut gathered = Gathered::new(heading(1), 1 << 20);
+    for delivery in deliveries {
+        stream.write(&delivery, &mut bytes);
+        whole = gathered.take(delivery).expect("no failure").or(whole);
+    }
+    let events = parse(std::str::from_utf8(&bytes).expect("UTF-8"));
+    let choices = events
+        .iter()
+        .filter_map(|event| serde_json::from_str::<Value>(event).ok())
+        .map(|event| event["choices"][0].clone());
+    let choices: Vec<Value> = choices.collect();
+    let id = |index| format!("call_{}_0_{index}", RequestId([3; 16]));
+    let deltas: Vec<&Value> = choices[1..6]
+        .iter()
+        .map(|choice| &choice["delta"])
+        .collect();
+    let begun = |index: u32, name: &str| {
+        serde_json::json!({"tool_calls": [{"index": index, "id": id(index), "type": "function",
+            "function": {"name": name, "arguments": ""}}]})
+    };
+    let piece = |index: u32, text: &str| serde_json::json!({"tool_calls": [{"index": index, "function": {"arguments": text}}]});
+    let expected = [
+        begun(0, "add"),
+        piece(0, "{\"a\""),
+        piece(0, ":1}"),
+        begun(1, "stop"),
+        piece(1, "{}"),
+    ];
+    assert_eq!(deltas, expected.iter().collect::<Vec<_>>());
+    assert_eq!(choices[6]["finish_reason"], "tool_calls");
+
+    let whole: Value = serde_json::from_slice(&whole.expect("it is whole")).expect("JSON");
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    assert_eq!(choice["message"]["content"], Value::Null);
+    let calls = &choice["message"]["tool_calls"];
+    assert_eq!(calls[0]["function"]["arguments"], "{\"a\":1}");
+    assert_eq!(
+        (&calls[1]["id"], calls[1].get("index")),
+        (&Value::from(id(1)), None)
+    );
+}

@@ -3,7 +3,7 @@
 use crate::json::Fields;
 use crate::problem::Problem;
 use crate::text::shown;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use troop_actors::generate::Turn;
 
 /// Reads `messages`.
@@ -39,12 +39,10 @@ fn turn(message: &Fields) -> Result<Turn, Problem> {
     };
     message.string("name")?;
     message.string("reasoning_content")?;
-    if message
-        .array("tool_calls")?
-        .is_some_and(|calls| !calls.is_empty())
-    {
-        return Err(message.unsupported("tool_calls"));
-    }
+    let calls = match role {
+        "assistant" => tool_calls(message)?,
+        _ => None,
+    };
     if message.value("function_call").is_some() {
         return Err(message.unsupported("function_call"));
     }
@@ -53,12 +51,46 @@ fn turn(message: &Fields) -> Result<Turn, Problem> {
         (Some(Value::Array(parts)), _) => parts_text(message, parts)?,
         // An assistant that refused said only that.
         (None, Some(refusal)) if role == "assistant" => refusal.to_owned(),
+        // And one that only called a tool said nothing.
+        (None, None) if calls.is_some() => String::new(),
         _ => return Err(message.wrong("content", "a string or an array of parts")),
     };
+    let mut more = Map::new();
+    if let Some(calls) = calls {
+        more.insert("tool_calls".into(), calls.into());
+    }
+    if role == "tool" {
+        for name in ["tool_call_id", "name"] {
+            let value = message.value(name).filter(|value| value.is_string());
+            more.extend(value.map(|value| (name.to_owned(), value.clone())));
+        }
+    }
+    let calls = match more.is_empty() {
+        true => String::new(),
+        false => Value::Object(more).to_string(),
+    };
     Ok(Turn {
-        role: role.to_owned(),
-        content,
+        calls,
+        ..Turn::new(role, content)
     })
+}
+
+/// Calls that an assistant made before, as they were told to the client; nothing if there were none.
+fn tool_calls(message: &Fields) -> Result<Option<Vec<Value>>, Problem> {
+    let calls = message.array("tool_calls")?.unwrap_or_default();
+    for (index, call) in calls.iter().enumerate() {
+        let path = format!("{}[{index}]", message.path("tool_calls"));
+        let call = Fields::of(call, &path)?;
+        required_string(&call, "id")?;
+        if call.string("type")?.is_some_and(|kind| kind != "function") {
+            return Err(call.out_of_bounds("type", "function"));
+        }
+        let path = call.path("function");
+        let function = Fields::of(call.required("function")?, &path)?;
+        required_string(&function, "name")?;
+        required_string(&function, "arguments")?;
+    }
+    Ok((!calls.is_empty()).then(|| calls.to_vec()))
 }
 
 /// Parts are joined by line ends, as other servers do.

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
-use troop_actors::generate::{CHOICES_MAX, STOPS_MAX, Sampling};
+use troop_actors::generate::{CHOICES_MAX, STOPS_MAX, Sampling, Tools};
 
 /// A good request, with the fields of `more` added or put in place.
 fn read(more: Value) -> Result<Chat, Problem> {
@@ -98,6 +98,77 @@ fn conversations_are_read_in_all_their_forms() {
     assert_eq!(said, expected);
 }
 
+fn add() -> Value {
+    json!({"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}})
+}
+
+#[test]
+fn what_an_answer_is_to_look_like_is_read_in_all_its_forms() {
+    let shape = |more| read(more).expect("it is well formed").shape;
+    let schema = json!({"type": "integer"});
+    for (format, expected) in [
+        (json!({"type": "text"}), Shape::Free),
+        (json!({"type": "json_object"}), Shape::Object),
+        (
+            json!({"type": "json_object", "schema": schema}),
+            Shape::Schema(schema.to_string()),
+        ),
+        (
+            json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}}),
+            Shape::Schema(schema.to_string()),
+        ),
+    ] {
+        assert_eq!(shape(json!({ "response_format": format })), expected);
+    }
+    let named = json!({"type": "function", "function": {"name": "add"}});
+    let allowed =
+        json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}});
+    for (choice, expected) in [
+        (json!(null), Some((vec![], false, true))),
+        (json!("auto"), Some((vec![], false, true))),
+        (json!("none"), None),
+        (json!("required"), Some((vec![], true, true))),
+        (named, Some((vec!["add".to_owned()], true, false))),
+        (allowed, Some((vec!["add".to_owned()], true, true))),
+    ] {
+        let list = json!([add()]);
+        let expected = expected.map_or(Shape::Free, |(allowed, forced, many)| {
+            Shape::Tools(Tools {
+                list: list.to_string(),
+                allowed,
+                forced,
+                many,
+            })
+        });
+        assert_eq!(
+            shape(json!({"tools": list, "tool_choice": choice})),
+            expected
+        );
+    }
+    let one = shape(json!({"tools": [add()], "parallel_tool_calls": false}));
+    assert!(matches!(one, Shape::Tools(Tools { many: false, .. })));
+}
+
+#[test]
+fn calls_and_their_answers_are_carried_over() {
+    let call =
+        json!({"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}});
+    let chat = read(json!({"messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": null, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "2"},
+    ]}))
+    .expect("all messages are good");
+    let calls: Vec<Value> = (chat.turns[1..].iter())
+        .map(|turn| serde_json::from_str(&turn.calls).expect("JSON"))
+        .collect();
+    assert_eq!(
+        calls,
+        [json!({"tool_calls": [call]}), json!({"tool_call_id": "1"})]
+    );
+    assert_eq!(chat.turns[1].content, "");
+}
+
 #[test]
 fn what_is_wrong_is_refused_by_its_name() {
     let message = |message: Value| json!({"messages": [message]});
@@ -132,7 +203,17 @@ fn what_is_wrong_is_refused_by_its_name() {
         ),
         (
             message(json!({"role": "assistant", "tool_calls": [{"id": "1"}]})),
-            "messages[0].tool_calls",
+            "messages[0].tool_calls[0].function",
+        ),
+        (
+            message(json!({"role": "assistant", "tool_calls": [
+                {"id": "1", "function": {"name": "f", "arguments": {}}}]})),
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            message(json!({"role": "assistant", "tool_calls": [
+                {"id": "1", "function": {"name": "f", "arguments": "{}"}}]})),
+            "messages",
         ),
         (
             message(json!({"role": "user", "content": [{"type": "image_url", "image_url": {}}]})),
@@ -183,11 +264,46 @@ fn what_is_wrong_is_refused_by_its_name() {
         (json!({"logit_bias": {"x": 1}}), "logit_bias"),
         (json!({"logit_bias": {"1": 101}}), "logit_bias.1"),
         (json!({"logit_bias": {"1": 1, "01": 2}}), "logit_bias"),
-        (json!({"tools": [{"type": "function"}]}), "tools"),
+        (
+            json!({"tools": [{"type": "function"}]}),
+            "tools[0].function",
+        ),
+        (json!({"tools": [{"type": "web_search"}]}), "tools[0].type"),
+        (json!({"tools": {}}), "tools"),
+        (
+            json!({"tools": [add()], "tool_choice": "any"}),
+            "tool_choice",
+        ),
+        (
+            json!({"tools": [add()], "tool_choice": {"type": "function", "function": {"name": "sub"}}}),
+            "tool_choice.function.name",
+        ),
+        (
+            json!({"tools": [add()], "tool_choice": {"type": "allowed_tools", "allowed_tools": {
+                "mode": "all", "tools": [add()]}}}),
+            "tool_choice.allowed_tools.mode",
+        ),
+        (
+            json!({"tools": [add()], "parallel_tool_calls": 1}),
+            "parallel_tool_calls",
+        ),
+        (json!({"tools": [add()], "logprobs": true}), "logprobs"),
+        (
+            json!({"tools": [add()], "response_format": {"type": "json_object"}}),
+            "response_format",
+        ),
         (json!({"tool_choice": "required"}), "tool_choice"),
         (
-            json!({"response_format": {"type": "json_object"}}),
-            "response_format",
+            json!({"response_format": {"type": "xml"}}),
+            "response_format.type",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema"}}),
+            "response_format.json_schema",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": []}}}),
+            "response_format.json_schema.schema",
         ),
         (json!({"response_format": {}}), "response_format.type"),
         (json!({"logprobs": 1}), "logprobs"),

@@ -4,9 +4,10 @@ use crate::json::Fields;
 use crate::problem::Problem;
 use serde_json::Value;
 
-/// Refuses what would change the answer and is not served; a value that means "as usual" passes.
-pub(super) fn refuse(fields: &Fields) -> Result<(), Problem> {
-    for (name, usual) in UNSUPPORTED {
+/// Refuses what would change the answer and is not served; a value that means "as usual" passes, and so do
+/// the fields of `read`, which this route serves.
+pub(super) fn refuse(fields: &Fields, read: &[&str]) -> Result<(), Problem> {
+    for (name, usual) in UNSUPPORTED.iter().filter(|(name, _)| !read.contains(name)) {
         let Some(value) = fields.value(name) else {
             continue;
         };

@@ -85,11 +85,13 @@ pub(super) fn kind(keyword: &str) -> Kind {
 pub(super) fn check(kind: Kind, keyword: &str, value: &Value) -> Result<(), String> {
     let must = |good: bool, what: &str| match good {
         true => Ok(()),
-        false => Err(format!("must be {what}")),
+        false => Err(format!("{keyword} must be {what}")),
     };
     match kind {
         Kind::Schema => match value {
-            Value::Array(_) => Err("must be one schema; put several into prefixItems".to_owned()),
+            Value::Array(_) => {
+                Err("items must be one schema; put several into prefixItems".to_owned())
+            }
             _ => must(
                 value.is_object() || value.is_boolean(),
                 "an object, true or false",

@@ -61,7 +61,62 @@ fn what_counts_nowhere_is_not_looked_at() {
         "$defs": {"unused": {"not": {}}}, "x-order": 3, "uniqueItems": false,
         "properties": {"not": {"type": "string", "deprecated": true}},
     });
-    assert_eq!(check(&schema, ""), Ok(schema));
+    let mut expected = schema.clone();
+    expected["additionalProperties"] = false.into();
+    assert_eq!(check(&schema, ""), Ok(expected));
+}
+
+#[test]
+fn what_is_left_open_is_closed_where_nobody_else_speaks_of_it() {
+    let closed = |schema: Value, pointer: &str| {
+        let checked = check(&schema, "").expect("it is good");
+        let part = checked.pointer(pointer).expect("it has the part");
+        part.get("additionalProperties") == Some(&Value::Bool(false))
+    };
+    let one = json!({"properties": {"a": {}}});
+    assert!(closed(one.clone(), ""));
+    assert!(closed(json!({ "items": one }), "/items"));
+    assert!(closed(
+        json!({"anyOf": [one, {"type": "null"}]}),
+        "/anyOf/0"
+    ));
+    assert!(closed(
+        json!({"$ref": "#/$defs/d", "$defs": {"d": one}}),
+        "/$defs/d"
+    ));
+    for (open, pointer) in [
+        (
+            json!({"properties": {"a": {}}, "additionalProperties": true}),
+            "",
+        ),
+        (json!({"properties": {"a": {}}, "required": ["b"]}), ""),
+        (json!({"properties": {"a": {}}, "minProperties": 2}), ""),
+        (json!({"properties": {}}), ""),
+        (json!({ "allOf": [one] }), "/allOf/0"),
+        (json!({"properties": {"b": {}}, "anyOf": [one]}), ""),
+        (json!({"properties": {"b": {}}, "anyOf": [one]}), "/anyOf/0"),
+        (
+            json!({"allOf": [{"$ref": "#/$defs/d"}], "$defs": {"d": one}}),
+            "/$defs/d",
+        ),
+        // Alone in one place, and beside others in another.
+        (
+            json!({"properties": {"x": {"$ref": "#/$defs/d"}, "y": {"allOf": [{"$ref": "#/$defs/d"}]}},
+                "$defs": {"d": one}}),
+            "/$defs/d",
+        ),
+    ] {
+        assert!(!closed(open.clone(), pointer), "{open}");
+    }
+    let whole = check(
+        &json!({"type": ["integer", "null"], "exclusiveMaximum": 3}),
+        "",
+    );
+    let whole = whole.expect("it is good");
+    assert_eq!(
+        (&whole["minimum"], whole.get("maximum")),
+        (&json!(-9_007_199_254_740_991_i64), None)
+    );
 }
 
 #[test]
