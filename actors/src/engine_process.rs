@@ -20,7 +20,7 @@ use child::Child;
 use protocol::Input;
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -110,6 +110,35 @@ pub struct Served {
     pub created_seconds: u64,
 }
 
+/// What is to be served. It outlasts the keeper: one that is started anew serves all of it again, what was
+/// loaded later included.
+#[derive(Clone, Debug, Default)]
+pub struct Roster(Arc<Mutex<Vec<Served>>>);
+
+impl Roster {
+    /// Begins with what is served from the start.
+    pub fn new(served: Vec<Served>) -> Roster {
+        Roster(Arc::new(Mutex::new(served)))
+    }
+
+    fn all(&self) -> Vec<Served> {
+        self.list().clone()
+    }
+
+    fn note(&self, served: Served) {
+        let mut list = self.list();
+        let same = |known: &Served| (known.model, &known.name) == (served.model, &served.name);
+        if !list.iter().any(same) {
+            list.push(served);
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Served>> {
+        // Nobody panics while the list is being changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// All a keeper of engines needs from outside.
 pub struct EngineProcessArgs {
     /// The node it works for.
@@ -120,8 +149,8 @@ pub struct EngineProcessArgs {
     pub owner: MemberId,
     /// How a child is started.
     pub engines: Arc<dyn Engines>,
-    /// What is served from the start.
-    pub served: Vec<Served>,
+    /// What is to be served.
+    pub served: Roster,
 }
 
 /// The actor.
@@ -132,10 +161,23 @@ pub struct EngineProcessState {
     seat: Seat<Keeper>,
     engines: Arc<dyn Engines>,
     children: BTreeMap<Passport, Child>,
+    served: Roster,
 }
 
 impl EngineProcessState {
     fn step(&mut self, input: Input, myself: &ActorRef<EngineProcessMessage>) {
+        if let Input::Serve {
+            model,
+            name,
+            created_seconds,
+        } = &input
+        {
+            self.served.note(Served {
+                model: *model,
+                name: name.clone(),
+                created_seconds: *created_seconds,
+            });
+        }
         let ports = self.seat.step(input);
         self.perform(ports, myself);
     }
@@ -214,12 +256,13 @@ impl EngineProcess {
             seat,
             engines,
             children: BTreeMap::new(),
+            served: served.clone(),
         };
         for Served {
             model,
             name,
             created_seconds,
-        } in served
+        } in served.all()
         {
             state.step(
                 Input::Serve {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use troop_actors::engine_process::{EngineProcessHandle, Served};
+use troop_actors::engine_process::{EngineProcessHandle, Roster, Served};
 use troop_actors::ids::{MemberId, digest};
 use troop_actors::keyring::OWNER;
 use troop_actors::ledger::LedgerHandle;
@@ -113,7 +113,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         owner,
         folder: home.folder().to_owned(),
         engines: Arc::new(engines),
-        served: served.collect(),
+        served: Roster::new(served.collect()),
         gateway: GatewayArgs {
             me,
             owner,

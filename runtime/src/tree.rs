@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use troop_actors::doorkeeper::{Doorkeeper, DoorkeeperArgs};
-use troop_actors::engine_process::{EngineProcess, EngineProcessArgs, Engines, Served};
+use troop_actors::engine_process::{EngineProcess, EngineProcessArgs, Engines, Roster};
 use troop_actors::ids::{MemberId, NodeKey};
 use troop_actors::keyring::{Keyring, KeyringArgs};
 use troop_actors::ledger::{Ledger, LedgerArgs};
@@ -44,7 +44,7 @@ pub struct Roots {
     /// How engines are started.
     pub engines: Arc<dyn Engines>,
     /// What is served from the start.
-    pub served: Vec<Served>,
+    pub served: Roster,
     /// The gateway's own.
     pub gateway: GatewayArgs,
     /// Where the present gateway is.

@@ -214,7 +214,10 @@ fn an_open_folder_of_troops_own_is_closed_and_another_is_refused() {
 #[test]
 fn a_model_that_is_here_is_loaded_when_it_is_asked_for_and_by_any_of_its_names() {
     let folder = Folder::with_model();
-    let _node = support::Node::start(&folder);
+    let faults = folder.0.join("faults");
+    fs::write(&faults, "").expect("ours");
+    let planted = [("TROOP_FAULT", faults.to_str().expect("a plain path"))];
+    let _node = support::Node::start_with(&folder, &planted);
     let model = fs::read_dir(folder.0.join("models/blobs"))
         .and_then(|mut blobs| blobs.next().expect("one"))
         .expect("the model");
@@ -250,6 +253,27 @@ fn a_model_that_is_here_is_loaded_when_it_is_asked_for_and_by_any_of_its_names()
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert_eq!(unknown.status.code(), Some(3), "{said}");
     assert!(said.contains("did you mean smollm2?"), "{said}");
+    // It is served again when the keeper of engines has fallen, though it was loaded later.
+    let digest = format!(
+        "sha256:{}",
+        folder.json(&["show", "other"])["sha256"]
+            .as_str()
+            .expect("one")
+    );
+    fs::write(&faults, "engine_process:Wake:1\n").expect("ours");
+    until("the keeper falls", || {
+        fs::read_to_string(&faults)
+            .is_ok_and(|left| left.is_empty())
+            .then_some(())
+    });
+    until("the model is served again", || {
+        let told = folder.troop(&["ps", "--json"]);
+        let told: Value = serde_json::from_slice(&told.stdout).ok()?;
+        let mut engines = told["engines"].as_array()?.iter();
+        engines
+            .any(|engine| engine["digest"] == *digest && engine["state"] == "ready")
+            .then_some(())
+    });
 }
 
 #[test]
