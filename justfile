@@ -29,6 +29,10 @@ mutants SEEDS="500":
 kernels-bench:
     cargo run --release --quiet -p troop-kernels --example bench
 
+# An independent reader of the synthetic models: every architecture in every format.
+reader:
+    kernels/tests/reader/run
+
 # The long versions of what CI runs briefly.
 nightly:
     TROOP_LONG=1 cargo test --workspace --locked --release

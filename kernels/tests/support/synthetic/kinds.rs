@@ -118,6 +118,16 @@ impl Kind {
         let shape = Shape::of(format);
         match self.architecture {
             "gemma3" => Shape { layers: 7, ..shape },
+            // Other readers want the heads to be as wide as the residual, together.
+            "qwen2" | "phi3" => {
+                let heads = if self.rope == Rope::Stretched { 2 } else { 4 };
+                Shape {
+                    heads,
+                    kv_heads: heads / 2,
+                    head_width: shape.width / heads,
+                    ..shape
+                }
+            }
             _ => shape,
         }
     }
