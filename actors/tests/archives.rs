@@ -59,7 +59,8 @@ fn sums_that_do_not_hold_and_parts_that_are_missing_leave_nothing() {
     let (one, two) = file.split_at(5000);
     let wrong = sums("m.gguf", b"another");
     let wrong_part = [sums("m.gguf", &file), sums("m.gguf.part01", b"another")].concat();
-    let cases: [(&str, &[(&str, &[u8])]); 5] = [
+    type Members<'a> = &'a [(&'a str, &'a [u8])];
+    let cases: [(&str, Members<'_>); 5] = [
         (
             "sum of the whole",
             &[("m.gguf", &file), ("SHA256SUMS", &wrong)],
