@@ -76,6 +76,8 @@ pub enum Task {
     Echo,
     /// One vector for all of it. Nothing is drawn: one choice, of one token at most.
     Embed,
+    /// That its tokens be told, and no more: nothing is computed, and it costs nothing.
+    Read,
 }
 
 /// What to continue.
@@ -88,6 +90,15 @@ pub enum Prompt {
     Text(String),
     /// Token ids as they are.
     Tokens(Vec<u32>),
+    /// Text, read as its author says.
+    Marked {
+        /// The text.
+        text: String,
+        /// Whether the model's tokens for beginning and end are put around it.
+        add_special: bool,
+        /// Whether the text of a control token is that token.
+        parse_special: bool,
+    },
 }
 
 impl Prompt {
@@ -98,7 +109,7 @@ impl Prompt {
                 .iter()
                 .map(|turn| (turn.role.len() + turn.content.len() + turn.calls.len()) as u64)
                 .sum(),
-            Prompt::Text(text) => text.len() as u64,
+            Prompt::Text(text) | Prompt::Marked { text, .. } => text.len() as u64,
             Prompt::Tokens(ids) => ids.len() as u64,
         }
     }
@@ -107,7 +118,7 @@ impl Prompt {
     pub fn turns(&self) -> u32 {
         match self {
             Prompt::Chat(turns) => turns.len() as u32,
-            Prompt::Text(_) | Prompt::Tokens(_) => 0,
+            Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Marked { .. } => 0,
         }
     }
 }
@@ -239,7 +250,7 @@ pub enum Event {
         /// Of this many.
         total: u32,
     },
-    /// The next token of a prompt that is told back; all of them come before the first token of a choice.
+    /// The next token of a prompt that is told; all of them come before the first token of a choice.
     Echo {
         /// Its place in the prompt.
         position: u32,

@@ -29,6 +29,7 @@ mod route;
 mod sources;
 mod sse;
 mod text;
+pub mod words;
 
 pub use text::nearest;
 

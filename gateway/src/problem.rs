@@ -179,13 +179,16 @@ impl From<&Failure> for Problem {
                 StatusCode::BAD_REQUEST,
                 "context_length_exceeded",
                 format!(
-                    "this model's maximum context length is {context} tokens, but the messages \
-                     have {prompt} tokens; please shorten them"
+                    "this model's maximum context length is {context} tokens, but the prompt \
+                     has {prompt} tokens; please shorten it"
                 ),
             )
             .about("messages"),
             Failure::EmptyPrompt => Problem::field("messages", failure.to_string()),
-            Failure::NoTemplate => Problem::field("model", failure.to_string()),
+            Failure::NoTemplate => Problem::field(
+                "model",
+                format!("{failure} and cannot chat; send it a prompt at /v1/completions"),
+            ),
             Failure::Template { message } => Problem::field(
                 "messages",
                 format!("the chat template refused the messages: {}", plain(message)),

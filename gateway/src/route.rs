@@ -3,6 +3,7 @@
 mod carry;
 mod chat;
 mod guard;
+mod prompts;
 
 pub(crate) use guard::percent_decoded;
 
@@ -13,6 +14,7 @@ use crate::health;
 use crate::openai::{error, models};
 use crate::problem::Problem;
 use crate::reply::{Reply, json, text};
+use crate::words::Question;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode};
@@ -94,6 +96,22 @@ async fn dispatch(
         "/v1/chat/completions" => {
             only(&method, &[Method::POST], "POST")?;
             chat::answer(request, id, peer, shared).await
+        }
+        "/v1/completions" => {
+            only(&method, &[Method::POST], "POST")?;
+            prompts::complete(request, id, peer, shared).await
+        }
+        "/v1/embeddings" => {
+            only(&method, &[Method::POST], "POST")?;
+            prompts::embed(request, id, peer, shared).await
+        }
+        "/tokenize" => {
+            only(&method, &[Method::POST], "POST")?;
+            prompts::words(request, id, peer, shared, Question::tokenize).await
+        }
+        "/detokenize" => {
+            only(&method, &[Method::POST], "POST")?;
+            prompts::words(request, id, peer, shared, Question::detokenize).await
         }
         _ => match path.strip_prefix("/v1/models/") {
             Some(name) => {

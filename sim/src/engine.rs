@@ -75,7 +75,7 @@ impl Speech {
         let id = |byte: u8| 1 + u32::from(byte) % (Speech::SIZE - 1);
         match prompt {
             Prompt::Tokens(ids) => ids.clone(),
-            Prompt::Text(text) => text.bytes().map(id).collect(),
+            Prompt::Text(text) | Prompt::Marked { text, .. } => text.bytes().map(id).collect(),
             Prompt::Chat(turns) => {
                 let mut ids = vec![1, 2];
                 for turn in turns {

@@ -135,7 +135,7 @@ fn generate(model: Passport, dice: &mut Dice) -> Generate {
             task,
             ..Generate::new(model, generate.prompt)
         },
-        Task::Continue | Task::Echo => generate,
+        Task::Continue | Task::Echo | Task::Read => generate,
     }
 }
 

@@ -32,8 +32,9 @@ pub(super) fn generate(generate: &Generate, vocabulary: u32) -> Result<Params, F
     if *tokens_max == 0 {
         return Err(invalid("tokens_max", "must be at least 1"));
     }
-    if *task == Task::Embed && (*choices, *tokens_max, *logprobs) != (1, 1, None) {
-        let message = "one choice of one token without odds is all there is";
+    let single = matches!(task, Task::Embed | Task::Read);
+    if single && (*choices, *tokens_max) != (1, 1) || *task == Task::Embed && logprobs.is_some() {
+        let message = "there is one choice of one token, and a vector has no odds";
         return Err(invalid("task", message));
     }
     if stop.len() > STOPS_MAX {

@@ -275,9 +275,11 @@ impl<F: Forward, W: Words> Desk<F, W> {
                 let sequences = sequences.collect();
                 let (prompt, length_max) = (attempt.prompt.clone(), attempt.length_max());
                 let reads = attempt.reads();
-                self.batch
-                    .start(id, tenant, prompt, reads, sequences, length_max);
                 let done = attempt.is_done();
+                if !done {
+                    self.batch
+                        .start(id, tenant, prompt, reads, sequences, length_max);
+                }
                 self.attempts.insert(id, attempt);
                 out.extend(
                     events

@@ -152,6 +152,18 @@ impl Words for NativeWords {
             Prompt::Text(text) => (self.tokenizer)
                 .encode(text, Specials::Text, true)
                 .map_err(|error| invalid("prompt", error.to_string())),
+            Prompt::Marked {
+                text,
+                add_special,
+                parse_special,
+            } => {
+                let specials = match parse_special {
+                    true => Specials::Parse,
+                    false => Specials::Text,
+                };
+                let ids = self.tokenizer.encode(text, specials, *add_special);
+                ids.map_err(|error| invalid("prompt", error.to_string()))
+            }
             Prompt::Chat(turns) => {
                 let template = self.template.as_ref().ok_or(Failure::NoTemplate)?;
                 // The assistant's last turn is begun and not over: the template is left before its end.

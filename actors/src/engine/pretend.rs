@@ -158,7 +158,7 @@ impl Words for PretendWords {
                 .iter()
                 .flat_map(|turn| std::iter::once(CONTROL).chain(letters(&turn.content)))
                 .collect(),
-            Prompt::Text(text) => letters(text),
+            Prompt::Text(text) | Prompt::Marked { text, .. } => letters(text),
             Prompt::Tokens(ids) => ids.clone(),
         })
     }

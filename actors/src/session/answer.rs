@@ -222,7 +222,7 @@ impl Answer {
                 let asked = self.logprobs;
                 let told_back = self.echo.tokens == self.prompt.as_ref().map_or(0, Vec::len);
                 match self.task {
-                    Task::Embed => return Err(Breach::Contradiction),
+                    Task::Embed | Task::Read => return Err(Breach::Contradiction),
                     Task::Echo if !told_back => return Err(Breach::Gap),
                     Task::Echo | Task::Continue => {}
                 }
@@ -312,7 +312,7 @@ impl Answer {
         }
         let id = *prompt.get(position).ok_or(Breach::Contradiction)?;
         let fits = fitting(self.logprobs, id, &odds);
-        if self.task != Task::Echo || !fits || bytes.len() > TOKEN_BYTES_MAX {
+        if !matches!(self.task, Task::Echo | Task::Read) || !fits || bytes.len() > TOKEN_BYTES_MAX {
             return Err(Breach::Contradiction);
         }
         echo.tokens += 1;

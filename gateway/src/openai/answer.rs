@@ -17,7 +17,8 @@ use super::logprobs::{Logprobs, written_bytes};
 use super::tool_call::{CALL_BYTES, ToolCall, call_id};
 use crate::dialect::{Events, Whole as Gather};
 use crate::problem::Problem;
-use body::{Chunk, ChunkChoice, Delta, Message, Usage, Whole, WholeChoice};
+pub(super) use body::Usage;
+use body::{Chunk, ChunkChoice, Delta, Message, Whole, WholeChoice};
 use hyper::StatusCode;
 use serde::Serialize;
 use troop_actors::generate::Finish;
@@ -48,13 +49,13 @@ impl Heading {
         format!("chatcmpl-{}", self.request)
     }
 
-    fn fingerprint(&self) -> String {
+    pub(super) fn fingerprint(&self) -> String {
         format!("fp_{}", &self.passport.to_string()[..12])
     }
 }
 
 /// `called` says whether tools were called.
-fn reason(finish: Finish, called: bool) -> Option<&'static str> {
+pub(super) fn reason(finish: Finish, called: bool) -> Option<&'static str> {
     match finish {
         Finish::Stop if called => Some("tool_calls"),
         Finish::Stop => Some("stop"),
@@ -230,7 +231,7 @@ impl Events for Stream {
 }
 
 /// One event. JSON escapes every line end, so nothing inside it can end the event or begin another.
-fn event(content: &impl Serialize, out: &mut Vec<u8>) {
+pub(super) fn event(content: &impl Serialize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
     // Writing our own structs of strings and numbers into memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, content);
@@ -323,12 +324,7 @@ impl Gathered {
         if self.bytes <= self.bytes_max {
             return Ok(());
         }
-        let limit = self.bytes_max;
-        Err(Problem::new(
-            StatusCode::BAD_GATEWAY,
-            "answer_too_large",
-            format!("the answer is longer than {limit} bytes; stream it"),
-        ))
+        Err(too_large(self.bytes_max))
     }
 
     fn choice(&mut self, choice: u32) -> Result<&mut GatheredChoice, Problem> {
@@ -371,6 +367,15 @@ impl Gathered {
         };
         serde_json::to_vec(&whole).unwrap_or_default()
     }
+}
+
+/// An answer that is not streamed would be longer than `bytes_max`.
+pub(super) fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(
+        StatusCode::BAD_GATEWAY,
+        "answer_too_large",
+        format!("the answer is longer than {bytes_max} bytes; stream it"),
+    )
 }
 
 impl Gather for Gathered {

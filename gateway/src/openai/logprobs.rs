@@ -4,10 +4,12 @@
 //! joined, are the text. A control token adds nothing to a message and has no entry of its own; among the
 //! likeliest it is named.
 
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use troop_actors::generate::Likely;
 use troop_actors::session::protocol::Told;
+use troop_actors::text::Characters;
 
 /// `logprobs` of a choice or of a part of it.
 #[derive(Serialize)]
@@ -54,6 +56,75 @@ impl<'a> Named<'a> {
             token: String::from_utf8_lossy(&likely.bytes),
             logprob: likely.logprob.value(),
             bytes: &likely.bytes,
+        }
+    }
+}
+
+/// `logprobs` of a completion or of a part of it: the older shape, where every token has its place, one that
+/// adds nothing to the text too.
+#[derive(Serialize)]
+pub struct Legacy<'a> {
+    tokens: Vec<Cow<'a, str>>,
+    token_logprobs: Vec<Option<f64>>,
+    top_logprobs: Vec<Option<Tops<'a>>>,
+    text_offset: Vec<u64>,
+}
+
+/// How far a text has come: where its next token begins, in characters.
+#[derive(Clone, Debug, Default)]
+pub struct Offset {
+    characters: u64,
+    begun: Characters,
+}
+
+/// The likeliest tokens of a place and the one that stands there.
+struct Tops<'a>(&'a [Likely]);
+
+impl<'a> Legacy<'a> {
+    /// Of `tokens`, which begin at `offset`; it is moved to their end.
+    pub fn of(tokens: &'a [Told], offset: &mut Offset) -> Legacy<'a> {
+        let mut legacy = Legacy {
+            tokens: Vec::with_capacity(tokens.len()),
+            token_logprobs: Vec::with_capacity(tokens.len()),
+            top_logprobs: Vec::with_capacity(tokens.len()),
+            text_offset: Vec::with_capacity(tokens.len()),
+        };
+        for token in tokens {
+            let Some(own) = token.odds.first() else {
+                continue;
+            };
+            legacy.tokens.push(spelled(&own.bytes));
+            legacy.token_logprobs.push(own.logprob.value());
+            let told = own.logprob.value().is_some();
+            legacy.top_logprobs.push(told.then_some(Tops(&token.odds)));
+            legacy.text_offset.push(offset.characters);
+            let text = offset.begun.push(&token.bytes);
+            offset.characters += text.chars().count() as u64;
+        }
+        legacy
+    }
+}
+
+impl Serialize for Tops<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some((own, top)) = self.0.split_first() {
+            let own = Some(own).filter(|own| top.iter().all(|one| one.id != own.id));
+            for one in top.iter().chain(own) {
+                map.serialize_entry(&*spelled(&one.bytes), &one.logprob.value())?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// A token as a key: its text, or the bytes of what is none, as OpenAI's API writes them.
+fn spelled(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            let hex = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
+            Cow::Owned(format!("bytes:{}", hex.collect::<String>()))
         }
     }
 }

@@ -150,7 +150,7 @@ fn stop_ids(fields: &Fields) -> Result<Vec<u32>, Problem> {
 }
 
 /// Token ids as numbers, if all of them are.
-pub(super) fn token_ids(values: &[Value]) -> Option<Vec<u32>> {
+pub(crate) fn token_ids(values: &[Value]) -> Option<Vec<u32>> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     values.iter().map(id).collect()
 }

@@ -183,7 +183,7 @@ impl Attempt {
         };
         checks::ids("prompt", &prompt, words.vocabulary())?;
         let length = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
-        if length == 0 {
+        if length == 0 && generate.task != Task::Read {
             return Err(Failure::EmptyPrompt);
         }
         if length >= context {
@@ -198,9 +198,12 @@ impl Attempt {
         let tokens_max = generate.tokens_max.min(context - length);
         let (task, logprobs) = (generate.task, generate.logprobs);
         let mut echoed = 0;
-        if task == Task::Echo {
-            // Without odds all of it is known already, with odds only what its first token is.
-            echoed = if logprobs.is_some() { 1 } else { length };
+        if matches!(task, Task::Echo | Task::Read) {
+            // Where no odds are computed all of it is known already, else only what its first token is.
+            echoed = match logprobs {
+                Some(_) if task == Task::Echo => 1,
+                _ => length,
+            };
             let name = |id| {
                 logprobs.map(|_| Likely {
                     id,
@@ -248,6 +251,14 @@ impl Attempt {
                     finish,
                 }),
                 (None, None) => {}
+            }
+            if task == Task::Read {
+                choice.finish = Some(Finish::Stop);
+                events.push(Event::Ended {
+                    choice: index as u32,
+                    tokens: 0,
+                    finish: Finish::Stop,
+                });
             }
             choices.push(choice);
         }
@@ -340,7 +351,7 @@ impl Attempt {
 fn tokens_min(prompt: &Prompt, longest: u32) -> u64 {
     let text = match prompt {
         Prompt::Tokens(ids) => return ids.len() as u64,
-        Prompt::Text(text) => text.len(),
+        Prompt::Text(text) | Prompt::Marked { text, .. } => text.len(),
         Prompt::Chat(turns) => turns.iter().map(|turn| turn.content.len()).sum(),
     };
     (text as u64).div_ceil(u64::from(longest.max(1)))

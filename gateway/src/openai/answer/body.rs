@@ -64,7 +64,7 @@ pub(super) struct Delta<'a> {
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Usage {
+pub(in crate::openai) struct Usage {
     pub(super) prompt_tokens: u32,
     completion_tokens: u32,
     pub(super) total_tokens: u64,
@@ -73,17 +73,17 @@ pub(super) struct Usage {
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct PromptDetails {
+pub(in crate::openai) struct PromptDetails {
     pub(super) cached_tokens: u32,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct CompletionDetails {
+pub(in crate::openai) struct CompletionDetails {
     pub(super) reasoning_tokens: u32,
 }
 
 impl Usage {
-    pub(super) fn of(prompt_tokens: u32, completion_tokens: u32) -> Usage {
+    pub(in crate::openai) fn of(prompt_tokens: u32, completion_tokens: u32) -> Usage {
         Usage {
             prompt_tokens,
             completion_tokens,
