@@ -9,7 +9,7 @@
 //!
 //! The [`gateway`] is the actor: it owns the listeners, and with them every connection. A [`route`] picks a
 //! handler after the guards (host, origin, key) have passed. Every dialect is an adapter to the one request
-//! and from the one stream of `troop_actors`: [`openai`] is the first. What a handler needs from the node it
+//! and from the one stream of `troop_actors` ([`dialect`]): [`openai`] is the first, [`words`] is llama.cpp's. What a handler needs from the node it
 //! asks a [`backend::Backend`] for, and nothing else; [`control`] is the command line's side of that.
 //! [`json`] reads what strangers send: depth, size and keys are checked before anything is built from it.
 

@@ -29,7 +29,7 @@ impl Completion {
     /// Reads a body.
     pub fn read(body: &Map<String, Value>) -> Result<Completion, Problem> {
         let fields = Fields::new(body, "");
-        let asked = Asked::read(&fields)?;
+        let asked = Asked::read(&fields, &[])?;
         if fields
             .string("suffix")?
             .is_some_and(|suffix| !suffix.is_empty())

@@ -167,3 +167,20 @@ fn a_vector_is_one_choice_of_one_token_without_odds() {
         assert!(refused, "{out:?}");
     }
 }
+
+#[test]
+fn a_prompt_that_is_only_read_is_told_by_name_and_costs_nothing() {
+    for prompt in [text(40), Prompt::Tokens(vec![])] {
+        let story = alone(&Generate {
+            task: Task::Read,
+            logprobs: Some(0),
+            tokens_max: 1,
+            ..generate(prompt, 0)
+        });
+        let ids = story.prompt.clone().expect("it started");
+        let told: Vec<u32> = story.echo.iter().map(|(_, odds)| odds[0].id).collect();
+        assert_eq!(told, ids);
+        assert!(story.ids[&0].is_empty(), "nothing is drawn");
+        assert_eq!(story.closed, Some(None));
+    }
+}
