@@ -93,7 +93,7 @@ impl Lengths {
         let rows = tokens_max.max(threads * ALONE_MAX);
         Self {
             x: tokens_max * sizes.x,
-            normed: rows * sizes.input,
+            normed: rows * sizes.x,
             qkv: tokens_max * sizes.qkv,
             mixed: tokens_max * sizes.mixed,
             hidden: tokens_max * sizes.hidden,
