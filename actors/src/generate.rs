@@ -250,6 +250,11 @@ pub enum Event {
         /// Of this many.
         total: u32,
     },
+    /// The beginning of the prompt was in memory, from earlier requests of the same member.
+    Reused {
+        /// So many tokens were not evaluated again.
+        tokens: u32,
+    },
     /// The next token of a prompt that is told; all of them come before the first token of a choice.
     Echo {
         /// Its place in the prompt.

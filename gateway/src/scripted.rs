@@ -69,6 +69,7 @@ pub(crate) fn saying(words: &[&str]) -> Vec<Step> {
     }));
     steps.push(Step::Say(Delivery::Done {
         prompt_tokens: 5,
+        reused_tokens: 2,
         completion_tokens: words.len() as u32,
     }));
     steps

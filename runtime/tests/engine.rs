@@ -91,7 +91,7 @@ impl Engine {
                         Event::Echo { .. } | Event::Embedded { .. } => {
                             panic!("nobody asked for {event:?}")
                         }
-                        Event::Progress { .. } => {}
+                        Event::Progress { .. } | Event::Reused { .. } => {}
                         Event::Token { id, bytes, .. } => {
                             story.ids.push(id);
                             story.text.extend(bytes);

@@ -59,6 +59,8 @@ pub struct Place {
 pub struct Plan {
     /// Pages to be copied before anything is evaluated.
     pub copies: Copies,
+    /// Attempts that run from now on, and how many tokens of their prompt were in memory.
+    pub reused: Vec<(AttemptId, u32)>,
     /// What is to be evaluated.
     pub runs: Vec<Run>,
 }
@@ -141,6 +143,8 @@ struct Group {
     drawn: Vec<Option<Vec<u32>>>,
     /// Tokens of one sequence, at most.
     length_max: u32,
+    /// Whether one of its sequences has run.
+    admitted: bool,
 }
 
 /// What a running sequence holds.
@@ -227,6 +231,7 @@ impl Batch {
             reads,
             drawn,
             length_max,
+            admitted: false,
         };
         for (choice, drawn) in group.drawn.iter().enumerate() {
             let choice = choice as u32;
@@ -277,7 +282,7 @@ impl Batch {
         let mut plan = Plan::default();
         // Who has just lost its pages for want of them does not get them back in the same step.
         if !self.grow() {
-            self.admit(&mut plan.copies);
+            self.admit(&mut plan);
         }
         let mut prefills = Vec::new();
         for (key, held) in &self.running {

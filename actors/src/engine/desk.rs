@@ -108,6 +108,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
         assert!(self.attempts.is_empty(), "the page used here is nobody's");
         let plan = Plan {
             copies: Copies::default(),
+            reused: Vec::new(),
             runs: vec![Run {
                 place: Place {
                     attempt: AttemptId([0; 16]),
@@ -175,6 +176,14 @@ impl<F: Forward, W: Words> Desk<F, W> {
             return None;
         }
         self.stats.steps += 1;
+        out.extend(
+            plan.reused
+                .iter()
+                .map(|(attempt, tokens)| FromEngine::Event {
+                    attempt: *attempt,
+                    event: Event::Reused { tokens: *tokens },
+                }),
+        );
         let results = self.forward.step(&plan);
         assert_eq!(results.len(), plan.runs.len(), "one result for each run");
         for (run, result) in plan.runs.iter().zip(results) {

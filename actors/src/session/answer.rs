@@ -19,6 +19,8 @@ pub(super) struct Answer {
     task: Task,
     echo: Echo,
     vector: Option<Vector>,
+    /// Tokens of the prompt that the worker had in memory.
+    reused: u32,
     choices: Vec<Choice>,
     tokens_max: u32,
     logprobs: Option<u8>,
@@ -121,6 +123,7 @@ impl Answer {
                 held: Held::default(),
             },
             vector: None,
+            reused: 0,
             choices,
             tokens_max: generate.tokens_max,
             logprobs: generate.logprobs,
@@ -138,6 +141,11 @@ impl Answer {
             prompt: self.prompt.clone()?,
             choices: self.choices.iter().map(choice).collect(),
         })
+    }
+
+    /// Tokens of the prompt that the last worker had in memory.
+    pub(super) fn reused(&self) -> u32 {
+        self.reused
     }
 
     /// Whether every choice has ended.
@@ -187,6 +195,11 @@ impl Answer {
                     ahead: None,
                     prefill: Some((done, total)),
                 });
+                Ok(())
+            }
+            Event::Reused { tokens } => {
+                let prompt = self.prompt.as_ref().ok_or(Breach::Gap)?;
+                self.reused = tokens.min(prompt.len() as u32);
                 Ok(())
             }
             Event::Echo {

@@ -198,6 +198,8 @@ pub enum Delivery {
     Done {
         /// Tokens of the prompt.
         prompt_tokens: u32,
+        /// How many of them the worker says it had in memory.
+        reused_tokens: u32,
         /// Tokens of all choices; a vector counts as one.
         completion_tokens: u32,
     },

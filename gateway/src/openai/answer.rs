@@ -154,10 +154,11 @@ impl Stream {
             }
             Delivery::Done {
                 prompt_tokens,
+                reused_tokens,
                 completion_tokens,
             } => {
                 if self.heading.include_usage {
-                    let usage = Usage::of(*prompt_tokens, *completion_tokens);
+                    let usage = Usage::of(*prompt_tokens, *reused_tokens, *completion_tokens);
                     self.chunk(&[], Some(usage), out);
                 }
                 out.extend_from_slice(b"data: [DONE]\n\n");
@@ -312,8 +313,12 @@ impl Gathered {
             }
             Delivery::Done {
                 prompt_tokens,
+                reused_tokens,
                 completion_tokens,
-            } => Ok(Some(self.body(Usage::of(prompt_tokens, completion_tokens)))),
+            } => {
+                let usage = Usage::of(prompt_tokens, reused_tokens, completion_tokens);
+                Ok(Some(self.body(usage)))
+            }
             Delivery::Failed(trouble) => Err((&trouble).into()),
         }
     }

@@ -90,6 +90,7 @@ pub(super) async fn gathered(
             Delivery::Done {
                 prompt_tokens,
                 completion_tokens,
+                ..
             } => {
                 // Work for one's own member makes a receipt and no transfer.
                 let own = payer == shared.owner && workers.get(&source) == Some(&shared.me);

@@ -71,6 +71,14 @@ def bad(param, code=None, **more):
 
 
 @check
+def a_prompt_asked_again_is_in_memory_but_for_its_last_token():
+    words = [{"role": "user", "content": f"{time.time()} " + "Tell me more. " * 60}]
+    first, second = (chat(messages=words, max_tokens=1).usage for _ in range(2))
+    assert first.prompt_tokens_details.cached_tokens < first.prompt_tokens // 2
+    assert second.prompt_tokens_details.cached_tokens == second.prompt_tokens - 1
+
+
+@check
 def a_chat_has_every_field():
     answer = chat()
     choice = answer.choices[0]
@@ -83,7 +91,7 @@ def a_chat_has_every_field():
     usage = answer.usage
     assert usage.prompt_tokens > 0 and 0 < usage.completion_tokens <= 16
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
-    assert usage.prompt_tokens_details.cached_tokens == 0
+    assert 0 <= usage.prompt_tokens_details.cached_tokens < usage.prompt_tokens
     assert answer._request_id
 
 

@@ -192,6 +192,7 @@ impl Streams {
             Delivery::Done {
                 prompt_tokens,
                 completion_tokens,
+                reused_tokens: _,
             } => {
                 require(stream.ended.iter().all(|ended| *ended), NAME, || {
                     format!("{request:?} is done before all its choices")

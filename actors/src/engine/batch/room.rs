@@ -1,8 +1,7 @@
 //! Who gets pages, who waits for them, and who gives them up: rules B3, B4 and B5.
 
-use super::super::memory::Copies;
 use super::super::pages::pages_of;
-use super::{Batch, Group, Held, Key, Place, Reads};
+use super::{Batch, Group, Held, Key, Place, Plan, Reads};
 use crate::ids::AttemptId;
 use std::ops::Bound;
 
@@ -33,7 +32,7 @@ impl Batch {
 
     /// Lets waiting sequences run, oldest first; one that does not fit holds back all younger ones, so that
     /// it gets its turn.
-    pub(super) fn admit(&mut self, copies: &mut Copies) {
+    pub(super) fn admit(&mut self, plan: &mut Plan) {
         let mut after = None;
         while self.running.len() < self.limits.sequences as usize {
             let next = match after {
@@ -75,8 +74,13 @@ impl Batch {
                 return;
             }
             let done = found.done;
-            let table = self.memory.open(found, length, copies);
+            let table = self.memory.open(found, length, &mut plan.copies);
             self.reused += u64::from(done);
+            // Said of the first sequence alone: what is found later is often the attempt's own.
+            let group = self.groups.get_mut(&place.attempt).expect("it waits");
+            if !std::mem::replace(&mut group.admitted, true) && done > 0 {
+                plan.reused.push((place.attempt, done.min(wanted)));
+            }
             self.waiting.remove(&key);
             self.running.insert(key, Held { table, done });
         }

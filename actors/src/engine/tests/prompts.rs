@@ -25,6 +25,7 @@ fn rows(ids: &[u32], reads: Reads) -> Vec<f32> {
         reads,
     };
     let plan = Plan {
+        reused: Vec::new(),
         copies: Copies::default(),
         runs: vec![run],
     };

@@ -116,6 +116,10 @@ impl Listener {
                             assert_eq!(story.vector.replace(vector), None, "told once");
                         }
                         Event::Progress { done, total } => assert!(done <= total),
+                        Event::Reused { tokens } => {
+                            let prompt = story.prompt.as_ref().map_or(0, Vec::len);
+                            assert!((1..prompt).contains(&(tokens as usize)));
+                        }
                         Event::Token {
                             choice,
                             position,

@@ -88,6 +88,7 @@ impl Thread {
                 Some(failure) => Delivery::Failed(Trouble::Failed(failure)),
                 None => Delivery::Done {
                     prompt_tokens: tally.prompt_tokens,
+                    reused_tokens: self.answer.reused(),
                     completion_tokens: tally.completion_tokens,
                 },
             },

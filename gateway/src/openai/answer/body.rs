@@ -83,13 +83,16 @@ pub(in crate::openai) struct CompletionDetails {
 }
 
 impl Usage {
-    pub(in crate::openai) fn of(prompt_tokens: u32, completion_tokens: u32) -> Usage {
+    pub(in crate::openai) fn of(
+        prompt_tokens: u32,
+        cached_tokens: u32,
+        completion_tokens: u32,
+    ) -> Usage {
         Usage {
             prompt_tokens,
             completion_tokens,
             total_tokens: u64::from(prompt_tokens) + u64::from(completion_tokens),
-            // Engines keep nothing of a prompt from one request to the next.
-            prompt_tokens_details: PromptDetails { cached_tokens: 0 },
+            prompt_tokens_details: PromptDetails { cached_tokens },
             completion_tokens_details: CompletionDetails {
                 reasoning_tokens: 0,
             },

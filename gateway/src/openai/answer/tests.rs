@@ -38,6 +38,7 @@ fn deliveries(texts: &[(u32, String)], choices: u32) -> Vec<Delivery> {
     }));
     all.push(Delivery::Done {
         prompt_tokens: 5,
+        reused_tokens: 2,
         completion_tokens: texts.len() as u32,
     });
     all

@@ -41,18 +41,24 @@ impl Several {
 struct Counted {
     done: usize,
     prompt_tokens: u32,
+    reused_tokens: u32,
     completion_tokens: u32,
 }
 
 impl Counted {
-    fn add(&mut self, prompt_tokens: u32, completion_tokens: u32) {
+    fn add(&mut self, prompt_tokens: u32, reused_tokens: u32, completion_tokens: u32) {
         self.done += 1;
         self.prompt_tokens = self.prompt_tokens.saturating_add(prompt_tokens);
+        self.reused_tokens = self.reused_tokens.saturating_add(reused_tokens);
         self.completion_tokens = self.completion_tokens.saturating_add(completion_tokens);
     }
 
     fn usage(&self) -> Usage {
-        Usage::of(self.prompt_tokens, self.completion_tokens)
+        Usage::of(
+            self.prompt_tokens,
+            self.reused_tokens,
+            self.completion_tokens,
+        )
     }
 }
 
@@ -165,9 +171,11 @@ impl Events for Stream {
             }
             Delivery::Done {
                 prompt_tokens,
+                reused_tokens,
                 completion_tokens,
             } => {
-                self.counted.add(*prompt_tokens, *completion_tokens);
+                let counted = &mut self.counted;
+                counted.add(*prompt_tokens, *reused_tokens, *completion_tokens);
                 if self.counted.done < self.several.prompts {
                     return;
                 }
@@ -291,9 +299,11 @@ impl Whole for Gathered {
             }
             Delivery::Done {
                 prompt_tokens,
+                reused_tokens,
                 completion_tokens,
             } => {
-                self.counted.add(prompt_tokens, completion_tokens);
+                let counted = &mut self.counted;
+                counted.add(prompt_tokens, reused_tokens, completion_tokens);
                 if self.counted.done == self.several.prompts {
                     return Ok(Some(self.body()));
                 }

@@ -50,6 +50,7 @@ fn answer(form: Form, order: &[usize]) -> Result<Value, Problem> {
             Delivery::Embedding { vector },
             Delivery::Done {
                 prompt_tokens: 5,
+                reused_tokens: 0,
                 completion_tokens: 1,
             },
         ] {
