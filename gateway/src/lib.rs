@@ -22,6 +22,7 @@ pub mod limits;
 pub mod openai;
 pub mod problem;
 
+mod bill;
 mod health;
 mod reply;
 mod request_body;

@@ -11,6 +11,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use troop_actors::ids::MemberId;
 use troop_actors::session::Deliveries;
 use troop_actors::session::protocol::{Delivery, Order, Trouble};
 
@@ -21,6 +22,7 @@ pub(crate) struct Sources {
     opening: Option<(usize, Opening)>,
     open: Vec<(usize, Deliveries)>,
     turn: usize,
+    payer: Option<MemberId>,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Deliveries, Problem>> + Send>>;
@@ -29,6 +31,7 @@ impl Sources {
     /// The sessions of `orders`, none of which is open yet. What each delivers is told with its place here.
     pub(crate) fn new(shared: &Arc<Shared>, orders: Vec<Order>) -> Sources {
         Sources {
+            payer: orders.first().map(|order| order.payer),
             shared: shared.clone(),
             orders: orders.into_iter().enumerate().collect(),
             opening: None,
@@ -100,6 +103,11 @@ impl Sources {
             }
         }
         None
+    }
+
+    /// Who pays for all of them.
+    pub(crate) fn payer(&self) -> Option<MemberId> {
+        self.payer
     }
 
     /// Hangs up on all of them.

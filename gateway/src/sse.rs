@@ -4,6 +4,7 @@
 //! itself: no task and no queue stands between them. Dropping it, which is what happens when the client
 //! hangs up, drops the receiver, and that cancels the request.
 
+use crate::bill::Bill;
 use crate::dialect::Events;
 use crate::gateway::shared::{Opened, Phase};
 use crate::limits::Limits;
@@ -26,6 +27,7 @@ use troop_actors::session::protocol::Delivery;
 pub(crate) struct SseBody {
     stream: Box<dyn Events>,
     sources: Sources,
+    bill: Option<Bill>,
     ready: Vec<u8>,
     keep_alive: Duration,
     alive: Pin<Box<Sleep>>,
@@ -41,6 +43,7 @@ impl SseBody {
         mut stream: Box<dyn Events>,
         first: Option<(usize, Delivery)>,
         sources: Sources,
+        bill: Option<Bill>,
         limits: &Limits,
         opened: Opened,
     ) -> SseBody {
@@ -52,6 +55,7 @@ impl SseBody {
         SseBody {
             stream,
             sources,
+            bill,
             ready,
             keep_alive: limits.keep_alive,
             alive: Box::pin(sleep(limits.keep_alive)),
@@ -68,6 +72,13 @@ impl SseBody {
             match self.sources.poll(context) {
                 Poll::Ready((source, Ok(delivery))) => {
                     self.heard = Instant::now();
+                    if let Some(bill) = &mut self.bill {
+                        bill.hear(source, &delivery);
+                        if let (Delivery::Done { .. }, Some(cost)) = (&delivery, bill.cost()) {
+                            // The headers have gone; clients skip comments, and the command line reads this.
+                            comment(&format!("x-troop-cost: {cost}"), &mut self.ready);
+                        }
+                    }
                     self.stream.write(source, &delivery, &mut self.ready);
                 }
                 Poll::Ready((_, Err(problem))) => self.stream.fail(&problem, &mut self.ready),

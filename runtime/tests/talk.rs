@@ -81,9 +81,8 @@ fn a_person_talks_stops_an_answer_looks_back_and_leaves() {
     terminal.expect("is the node's own again");
     // Thirty words are more than a line of the terminal's.
     let story = stop_a_story(&mut terminal);
-    let wide = story
-        .lines()
-        .map(|line| line.rsplit("\x1b[K").next().unwrap_or(line).len());
+    let shown = story.lines().filter_map(|line| line.split("\x1b[").next());
+    let wide = shown.map(str::len);
     assert!(
         story.lines().count() > 2 && wide.max() <= Some(80),
         "{story:?}"
@@ -311,6 +310,7 @@ fn a_script_gets_the_answer_and_nothing_else() {
         "first text",
         "8 tokens",
         "tokens/s",
+        "credits      0.00",
     ] {
         assert!(words.contains(word), "{word}: {words}");
     }
@@ -334,6 +334,7 @@ fn a_script_gets_the_answer_and_nothing_else() {
     assert_eq!(format!("{joined}\n"), api("Why is the sky blue?"));
     assert_eq!(named("begun")[0]["model"], "smollm2");
     assert_eq!(named("done")[0]["completion_tokens"], 8);
+    assert_eq!(named("done")[0]["cost_micros"], 0);
     assert_eq!(events.last().expect("some")["event"], "done");
 
     let wrong: &[(&[&str], &str, i32, &str)] = &[

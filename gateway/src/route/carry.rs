@@ -1,6 +1,7 @@
 //! Carries what sessions deliver back to a client: event by event, or as one whole answer.
 
 use super::{X_TROOP_COST, X_TROOP_NODE, node_header};
+use crate::bill::Bill;
 use crate::dialect::{Events, Whole};
 use crate::gateway::shared::{Opened, Shared};
 use crate::problem::Problem;
@@ -10,11 +11,9 @@ use crate::sse::{SseBody, ended, silent};
 use http_body_util::Either;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 use troop_actors::ids::MemberId;
-use troop_actors::price::Prices;
 use troop_actors::session::protocol::Delivery;
 
 /// Waits for the first sign of work or of failure, so that a failure gets its own status; but no longer than
@@ -27,6 +26,7 @@ pub(super) async fn streamed(
 ) -> Result<Reply, Problem> {
     let patience = Instant::now() + shared.limits.keep_alive;
     let mut node = None;
+    let mut bill = sources.payer().map(|payer| Bill::new(payer, shared));
     let ending = ended(opened.phase());
     tokio::pin!(ending);
     let first = loop {
@@ -45,11 +45,14 @@ pub(super) async fn streamed(
                 if let Delivery::Started { worker, .. } = &delivery {
                     node = Some(*worker);
                 }
+                if let Some(bill) = &mut bill {
+                    bill.hear(source, &delivery);
+                }
                 break Some((source, delivery));
             }
         }
     };
-    let body = SseBody::new(events, first, sources, &shared.limits, opened);
+    let body = SseBody::new(events, first, sources, bill, &shared.limits, opened);
     let mut reply = Response::new(Either::Right(body));
     let headers = reply.headers_mut();
     let fixed = HeaderValue::from_static;
@@ -70,8 +73,7 @@ pub(super) async fn gathered(
     shared: &Arc<Shared>,
     payer: MemberId,
 ) -> Result<Reply, Problem> {
-    let mut workers = BTreeMap::new();
-    let mut cost = Some(0u64);
+    let mut bill = Bill::new(payer, shared);
     let ending = ended(opened.phase());
     tokio::pin!(ending);
     loop {
@@ -83,33 +85,13 @@ pub(super) async fn gathered(
             Ok((source, delivery)) => (source, delivery?),
             Err(_) => return Err(silent()),
         };
-        match &delivery {
-            Delivery::Started { worker, .. } => {
-                workers.insert(source, *worker);
-            }
-            Delivery::Done {
-                prompt_tokens,
-                completion_tokens,
-                ..
-            } => {
-                // Work for one's own member makes a receipt and no transfer.
-                let own = payer == shared.owner && workers.get(&source) == Some(&shared.me);
-                let more = match own {
-                    true => Some(0),
-                    false => {
-                        Prices::REFERENCE.cost((*prompt_tokens).into(), (*completion_tokens).into())
-                    }
-                };
-                cost = cost.and_then(|cost| cost.checked_add(more?));
-            }
-            _ => {}
-        }
+        bill.hear(source, &delivery);
         if let Some(body) = whole.take(source, delivery)? {
             let mut reply = json_bytes(StatusCode::OK, body);
-            if let Some((_, node)) = workers.first_key_value() {
-                reply.headers_mut().insert(X_TROOP_NODE, node_header(*node));
+            if let Some(node) = bill.worker() {
+                reply.headers_mut().insert(X_TROOP_NODE, node_header(node));
             }
-            if let Some(cost) = cost {
+            if let Some(cost) = bill.cost() {
                 reply.headers_mut().insert(X_TROOP_COST, cost.into());
             }
             return Ok(reply);

@@ -74,7 +74,10 @@ pub(super) async fn ask(
         };
         for line in lines.push(data)? {
             if let Some(words) = line.strip_prefix(": ") {
-                show.status(words);
+                match words.strip_prefix("x-troop-cost: ") {
+                    Some(cost) => answer.usage.cost_micros = cost.parse().ok(),
+                    None => show.status(words),
+                }
             }
             let Some(event) = line.strip_prefix("data: ") else {
                 continue;
@@ -114,7 +117,7 @@ fn take(
             prompt_tokens: count(&usage["prompt_tokens"]),
             cached_tokens: count(&usage["prompt_tokens_details"]["cached_tokens"]),
             completion_tokens: count(&usage["completion_tokens"]),
-            cost_micros: usage["troop"]["cost_micros"].as_u64(),
+            ..answer.usage
         };
     }
     let choice = &event["choices"][0];

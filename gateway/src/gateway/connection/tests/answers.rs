@@ -49,6 +49,11 @@ async fn a_stream_has_the_chunks_that_clients_expect() {
     );
     let events = answer.events();
     assert_eq!(events.last(), Some(&"[DONE]"));
+    // The price of the same answer as a whole, where no header can be sent any more.
+    assert!(
+        answer.body.contains("\n: x-troop-cost: 4250\n\n"),
+        "{answer:?}"
+    );
     let chunks: Vec<Value> = events[..events.len() - 1]
         .iter()
         .map(|event| serde_json::from_str(event).expect("JSON"))
