@@ -337,6 +337,30 @@ fn a_script_gets_the_answer_and_nothing_else() {
     assert_eq!(named("done")[0]["cost_micros"], 0);
     assert_eq!(events.last().expect("some")["event"], "done");
 
+    // An answer that fits a schema, whatever the model would have said.
+    let schema = folder.0.join("colour.json");
+    let colours = json!({
+        "type": "object",
+        "properties": { "colour": { "enum": ["red", "green", "blue"] } },
+        "required": ["colour"],
+        "additionalProperties": false,
+    });
+    fs::write(&schema, colours.to_string()).expect("ours");
+    let schema = schema.display().to_string();
+    let formed = [
+        "--format",
+        &schema,
+        "--max-tokens",
+        "64",
+        "--temperature",
+        "1",
+    ];
+    let formed = piped(&folder, &formed, "Tell me a story.");
+    assert!(formed.status.success(), "{}", text(&formed.stderr));
+    let object: Value = serde_json::from_slice(&formed.stdout).expect("JSON");
+    let colour = object["colour"].as_str().expect("a colour");
+    assert!(["red", "green", "blue"].contains(&colour), "{object}");
+
     let wrong: &[(&[&str], &str, i32, &str)] = &[
         (&["--temperature", "9"], "Hi", 2, "temperature"),
         (&["--image", "cat.png"], "Hi", 2, "text alone"),
