@@ -2,7 +2,8 @@
 
 use super::super::batch::Reads;
 use super::super::checks;
-use super::{Words, likely};
+use super::Words;
+use super::rows::likely;
 use crate::contract::Time;
 use crate::generate::{
     Event, Failure, Finish, Generate, Likely, Logprob, Prompt, ResumeChoice, Tally, Task, Vector,
