@@ -140,6 +140,7 @@ impl Keeper {
         match frame {
             FromEngine::Ready(facts) => {
                 if matches!(engine.state, EngineState::Starting { .. }) {
+                    engine.stats.pages_free = facts.pages;
                     engine.state = EngineState::Ready(facts);
                     engine.probe_at = now.plus_ms(PROBE_EVERY_MS);
                     self.changed = true;
