@@ -8,7 +8,8 @@
 //! options exclude one another by type, by a constant, or by a property that tells them apart. References lead
 //! into the same document. And what a schema leaves open that a small model would fill until its tokens run
 //! out, is closed, so that fewer documents come, all of them valid: an object has the properties it names and
-//! no others, unless it says so, and whole numbers are those that an f64 tells apart.
+//! no others, unless it says so, whole numbers are those that an f64 tells apart, and what has a format is no
+//! longer than such things are.
 
 mod apart;
 mod keywords;
@@ -72,8 +73,13 @@ fn close(map: &mut Map<String, Value>) {
     }
 }
 
-/// Lets whole numbers be no larger than where they are exact.
+/// Lets whole numbers be no larger than where they are exact, and what has a format no longer than it need be.
 fn bound(map: &mut Map<String, Value>) {
+    let format = map.get("format").and_then(Value::as_str);
+    let longest = format.and_then(keywords::longest);
+    if let (Some(longest), false) = (longest, map.contains_key("maxLength")) {
+        map.insert("maxLength".into(), longest.into());
+    }
     let whole = |one: &Value| one == "integer";
     let whole = match map.get("type") {
         Some(Value::Array(all)) => all.iter().any(whole),
@@ -176,7 +182,7 @@ impl Walk<'_> {
             match kind {
                 Kind::Reference => {
                     let (target, whole) = (self.target(value), value.as_str().unwrap_or_default());
-                    let why = || format!("{whole:?} is no place in this schema");
+                    let why = || format!("$ref {whole:?} is no place in this schema");
                     below.push(target.ok_or_else(|| GrammarError::new(at.as_str(), why()))?);
                 }
                 // Definitions that nothing refers to change nothing.
@@ -199,13 +205,13 @@ impl Walk<'_> {
         if let Some(Value::Array(options)) = map.get("oneOf") {
             if let Some((left, right)) = apart::overlap(self.root, options) {
                 let why = format!(
-                    "options {left} and {right} may both be valid; say how they differ by a \
+                    "oneOf: options {left} and {right} may both be valid; say how they differ by a \
                      constant that both require, or use anyOf"
                 );
                 return Err(GrammarError::new(format!("{pointer}/oneOf"), why));
             }
             if map.contains_key("anyOf") {
-                let why = "cannot stand beside anyOf; put one of them into allOf";
+                let why = "oneOf cannot stand beside anyOf; put one of them into allOf";
                 return Err(GrammarError::new(format!("{pointer}/oneOf"), why));
             }
             if let Some(Value::Object(map)) = self.checked.pointer_mut(pointer) {

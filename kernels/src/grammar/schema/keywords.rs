@@ -81,6 +81,18 @@ pub(super) fn kind(keyword: &str) -> Kind {
     }
 }
 
+/// Characters of what has a format without a bound of its own: of a time with its fraction, of an address.
+pub(super) fn longest(format: &str) -> Option<u64> {
+    match format {
+        "time" => Some(24),
+        "date-time" => Some(35),
+        "duration" => Some(40),
+        "email" | "hostname" => Some(100),
+        "uri" => Some(500),
+        _ => None,
+    }
+}
+
 /// Whether a keyword's value is as it must be.
 pub(super) fn check(kind: Kind, keyword: &str, value: &Value) -> Result<(), String> {
     let must = |good: bool, what: &str| match good {

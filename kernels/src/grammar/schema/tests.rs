@@ -108,6 +108,8 @@ fn what_is_left_open_is_closed_where_nobody_else_speaks_of_it() {
     ] {
         assert!(!closed(open.clone(), pointer), "{open}");
     }
+    let email = check(&json!({"type": "string", "format": "email"}), "");
+    assert_eq!(email.expect("it is good")["maxLength"], 100);
     let whole = check(
         &json!({"type": ["integer", "null"], "exclusiveMaximum": 3}),
         "",
