@@ -30,8 +30,11 @@ impl Terminal {
             .stdin(stdio())
             .stdout(stdio())
             .stderr(stdio())
-            .env("TERM", kind)
-            .env_remove("NO_COLOR");
+            .env("TERM", kind);
+        // What else would say whether there is colour: the terminal alone is to.
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+            command.env_remove(name);
+        }
         // SAFETY: both calls may be made between fork and exec, and touch no memory of the parent's.
         unsafe {
             command.pre_exec(|| {

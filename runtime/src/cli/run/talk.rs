@@ -10,6 +10,7 @@ use super::show::Show;
 use super::terminal::{self, Hushed, Modes};
 use ::tokio::runtime::Runtime;
 use ::tokio::signal::unix::{SignalKind, signal};
+use ::tokio::sync::watch;
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History as _};
 use rustyline::{Behavior, Config, Editor};
@@ -28,6 +29,7 @@ pub(super) fn go(
     place: &Place,
     runtime: &Runtime,
 ) -> Result<(), Fault> {
+    let signals = Signals::listen(runtime);
     let mut talk = Talk {
         editor: editor()?,
         history: History::find(context),
@@ -36,23 +38,22 @@ pub(super) fn go(
         context,
         place,
         runtime,
+        signals,
     };
     talk.history.load(context, &mut talk.editor);
     context.say(format_args!(
         "{} is listening: {} tokens of context, /? for help, Ctrl-D to leave",
         place.model.name, place.model.context
     ));
-    let at_prompt = Arc::new(AtomicBool::new(false));
-    end_at_signals(runtime, at_prompt.clone());
     #[allow(clippy::disallowed_methods)] // A person's fingers move in real time.
     let start = Instant::now();
     loop {
         let offered = std::mem::take(&mut talk.offered);
-        at_prompt.store(true, Ordering::Relaxed);
+        talk.signals.at_prompt(true);
         let typed = talk
             .editor
             .readline_with_initial(chat.prompt(), (&offered, ""));
-        at_prompt.store(false, Ordering::Relaxed);
+        talk.signals.at_prompt(false);
         let input = match typed {
             Ok(line) => Input::Line(line),
             Err(ReadlineError::Interrupted) => Input::Interrupt {
@@ -80,27 +81,57 @@ pub(super) fn go(
     }
 }
 
-/// Ends the program at a signal from elsewhere, and at Ctrl-C on a terminal too plain to have its lines edited;
-/// leaves the terminal as it was found. While an answer comes, Ctrl-C is the answer's.
-fn end_at_signals(runtime: &Runtime, at_prompt: Arc<AtomicBool>) {
-    let found = Modes::now();
-    runtime.spawn(async move {
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            return;
-        };
-        loop {
-            ::tokio::select! {
-                _ = terminate.recv() => {}
-                _ = ::tokio::signal::ctrl_c() => {
-                    if !at_prompt.load(Ordering::Relaxed) {
-                        continue;
+/// The signals of a conversation, heard in one place: what came for an answer can never be taken for the prompt
+/// after it.
+struct Signals {
+    at_prompt: Arc<AtomicBool>,
+    /// How often Ctrl-C came for an answer.
+    stops: watch::Receiver<u64>,
+}
+
+impl Signals {
+    /// SIGTERM ends the program, and so does Ctrl-C at a prompt too plain to be edited: an edited prompt has it as
+    /// a key, and a signal there was meant for the answer that has just ended. Leaves the terminal as it was found.
+    fn listen(runtime: &Runtime) -> Signals {
+        let found = Modes::now();
+        let plain = terminal::is_plain();
+        let at_prompt = Arc::new(AtomicBool::new(false));
+        let (stop, stops) = watch::channel(0);
+        let prompted = at_prompt.clone();
+        runtime.spawn(async move {
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+                return;
+            };
+            loop {
+                ::tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = ::tokio::signal::ctrl_c() => {
+                        if !plain || !prompted.load(Ordering::Relaxed) {
+                            stop.send_modify(|count| *count += 1);
+                            continue;
+                        }
                     }
                 }
+                found.restore();
+                std::process::exit(Code::Interrupted as i32);
             }
-            found.restore();
-            std::process::exit(Code::Interrupted as i32);
+        });
+        Signals { at_prompt, stops }
+    }
+
+    fn at_prompt(&self, at_prompt: bool) {
+        self.at_prompt.store(at_prompt, Ordering::Relaxed);
+    }
+
+    /// Waits for the next Ctrl-C; those before are forgotten.
+    async fn stopped(&self) {
+        let mut stops = self.stops.clone();
+        stops.mark_unchanged();
+        if stops.changed().await.is_err() {
+            // Nobody listens: the answer ends by itself.
+            std::future::pending::<()>().await;
         }
-    });
+    }
 }
 
 struct Talk<'a> {
@@ -112,6 +143,7 @@ struct Talk<'a> {
     context: &'a Context,
     place: &'a Place,
     runtime: &'a Runtime,
+    signals: Signals,
 }
 
 impl Talk<'_> {
@@ -170,7 +202,7 @@ impl Talk<'_> {
             };
             ::tokio::select! {
                 biased;
-                _ = ::tokio::signal::ctrl_c() => End::Stopped,
+                () = self.signals.stopped() => End::Stopped,
                 asked = asked => match asked {
                     Ok(()) => End::Whole,
                     Err(fault) => End::Failed(fault),

@@ -20,6 +20,14 @@ pub(super) fn width() -> Option<usize> {
     (done == 0 && size.ws_col >= WIDTH_MIN).then_some(size.ws_col.into())
 }
 
+/// Whether lines cannot be edited on this kind of terminal: what the editor holds too plain for it.
+pub(super) fn is_plain() -> bool {
+    let kind = std::env::var("TERM").unwrap_or_default();
+    ["dumb", "cons25", "emacs"]
+        .iter()
+        .any(|plain| kind.eq_ignore_ascii_case(plain))
+}
+
 /// How the terminal was found: what it shows of what is typed, and what it makes of it.
 pub(super) struct Modes(Option<libc::termios>);
 
