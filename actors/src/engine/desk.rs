@@ -143,6 +143,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
             waiting: self.batch.waiting(),
             pages_free: self.batch.pages_free(),
             reused_tokens: self.batch.reused(),
+            step_ms: u32::try_from(self.pace.longest_ms()).unwrap_or(u32::MAX),
             ..self.stats
         }
     }

@@ -115,4 +115,6 @@ pub struct EngineStats {
     pub cancelled: u64,
     /// The most steps any cancelled attempt still took part in after its cancel was read.
     pub steps_after_cancel_max: u64,
+    /// Milliseconds of the longest of the last steps.
+    pub step_ms: u32,
 }

@@ -6,12 +6,15 @@
 /// The size of the next step, learned from the last ones.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
+    /// The longest of the last steps, in milliseconds.
+    longest_ms: u64,
     budget: u32,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
         Pace {
+            longest_ms: 0,
             budget: BUDGET_FIRST,
         }
     }
@@ -23,8 +26,15 @@ impl Pace {
         self.budget
     }
 
+    /// The longest of the last steps, in milliseconds.
+    pub(super) fn longest_ms(&self) -> u64 {
+        self.longest_ms
+    }
+
     /// A step of so many tokens took so long.
     pub(super) fn took(&mut self, tokens: u32, ms: u64) {
+        // One long step counts for some hundred short ones: whoever waits for a word reckons with the longest.
+        self.longest_ms = ms.max(self.longest_ms - self.longest_ms.div_ceil(64));
         // A small step says nothing about a large one: decodes are bound by memory, prefills by arithmetic.
         if tokens < self.budget / 2 {
             return;

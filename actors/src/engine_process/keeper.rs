@@ -184,6 +184,7 @@ impl Keeper {
                     overhead_fixed_bytes: facts.overhead_fixed_bytes,
                     overhead_turn_bytes: facts.overhead_turn_bytes,
                     created_seconds: engine.created_seconds,
+                    step_ms: engine.stats.step_ms,
                 }),
                 _ => None,
             });

@@ -61,8 +61,9 @@ pub struct Admit {
     pub tokens_max: u32,
     /// Choices, 1 to [`CHOICES_MAX`].
     pub choices: u32,
-    /// A worker that failed this request already and is not to be tried first again.
-    pub avoid: Option<NodeId>,
+    /// Workers that failed this request already, which are tried again only if no other has room; at most
+    /// [`AVOID_MAX`].
+    pub avoid: Vec<NodeId>,
 }
 
 /// A worker's account of itself.
@@ -97,6 +98,8 @@ pub struct ModelReport {
     pub overhead_turn_bytes: u64,
     /// Seconds since the Unix epoch when it came to this worker, for listings.
     pub created_seconds: u64,
+    /// Milliseconds of the longest of its last steps: it cannot say anything sooner than that.
+    pub step_ms: u32,
 }
 
 /// Why a request is not admitted. The request has changed nothing.
@@ -194,11 +197,16 @@ pub struct HoldOrder {
 pub struct Issue {
     /// The session's node, which gets it.
     pub client: NodeId,
+    /// Milliseconds of silence after which the worker is to be held lost.
+    pub silence_ms: u64,
     /// The claims, with `issued_at` and `expires_at` still 0 and `issuer` the scheduler's own node.
     pub claims: Claims,
 }
 
 /// How often a worker reports when nothing changes.
 pub const REPORT_EVERY_MS: u64 = 10_000;
+
+/// Workers that a request may name as having failed it, at most.
+pub const AVOID_MAX: usize = 8;
 
 const _: () = assert!(CHOICES_MAX >= 1);

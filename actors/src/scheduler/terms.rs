@@ -1,6 +1,6 @@
 //! What a request may use at a worker, and so what is held for it and what its ticket says.
 
-use super::protocol::{Admit, Effect, HoldOrder, Issue, ModelReport, Refusal};
+use super::protocol::{AVOID_MAX, Admit, Effect, HoldOrder, Issue, ModelReport, Refusal};
 use crate::generate::CHOICES_MAX;
 use crate::ids::{AttemptId, HoldId, MemberId, NodeId};
 use crate::price::Prices;
@@ -11,6 +11,7 @@ use crate::ticket::Claims;
 pub(super) struct Place {
     pub(super) worker: NodeId,
     pub(super) hold: HoldOrder,
+    silence_ms: u64,
     claims: Claims,
 }
 
@@ -48,6 +49,7 @@ impl Place {
                 completion_tokens_max,
                 term_ms: HOLD_TERM_MS,
             },
+            silence_ms: silence_ms(report.step_ms),
             claims: Claims {
                 issuer: coordinator,
                 payer: admit.payer,
@@ -74,6 +76,7 @@ impl Place {
     pub(super) fn issue(&self) -> Effect {
         Effect::Issue(Box::new(Issue {
             client: self.claims.client,
+            silence_ms: self.silence_ms,
             claims: self.claims.clone(),
         }))
     }
@@ -89,6 +92,10 @@ pub(super) fn check(admit: &Admit) -> Result<(), Refusal> {
     if !(1..=CHOICES_MAX).contains(&admit.choices) {
         let message = format!("1 to {CHOICES_MAX} are allowed, not {}", admit.choices);
         return Err(invalid("choices", message));
+    }
+    if admit.avoid.len() > AVOID_MAX {
+        let message = format!("at most {AVOID_MAX} workers are named");
+        return Err(invalid("avoid", message));
     }
     if admit.tokens_max == 0 {
         return Err(invalid("tokens_max", "at least 1 is needed".to_owned()));
@@ -118,6 +125,30 @@ fn invalid(field: &str, message: String) -> Refusal {
 }
 
 /// How long a stream may last once started.
+/// How long a worker may say nothing: it speaks every second, between two steps, and a machine that others use as
+/// well takes several times longer for one now and then.
+fn silence_ms(step_ms: u32) -> u64 {
+    let steps = u64::from(step_ms).saturating_mul(SILENCE_STEPS);
+    steps.clamp(SILENCE_MS_MIN, SILENCE_MS_MAX)
+}
+
+const SILENCE_STEPS: u64 = 8;
+const SILENCE_MS_MIN: u64 = 4_000;
+const SILENCE_MS_MAX: u64 = 15_000;
+
 const STREAM_SECONDS_MAX: u64 = 3_600;
 /// A hold outlives the longest stream by half an hour, for a receipt to come late.
 const HOLD_TERM_MS: u64 = (STREAM_SECONDS_MAX + 1_800) * 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_may_be_silent_for_some_of_its_longest_steps_within_bounds() {
+        let cases = [(0, 4_000), (250, 4_000), (1_000, 8_000), (u32::MAX, 15_000)];
+        for (step_ms, expected) in cases {
+            assert_eq!(silence_ms(step_ms), expected);
+        }
+    }
+}

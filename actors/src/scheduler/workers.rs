@@ -160,7 +160,7 @@ impl Workers {
             let fits = admit.choices <= model.sequences_max && admit.tokens_max <= model.context;
             fitting |= fits;
             let taken = self.taken(worker, state, admit.model);
-            let avoided = admit.avoid == Some(worker);
+            let avoided = admit.avoid.contains(&worker);
             let finding = if !fits {
                 Finding::TooSmall
             } else if taken.saturating_add(admit.choices) > model.sequences_max {

@@ -23,8 +23,9 @@ pub(super) const QUEUE_MS_MAX: u64 = 120_000;
 pub(super) const RESUME_MS_MAX: u64 = 30_000;
 /// How often a client is told how it goes, at most.
 pub(super) const TELL_EVERY_MS: u64 = 500;
-/// A worker says something every second; one that has not for so long is lost.
-pub(super) const SILENCE_MS: u64 = 15_000;
+/// A worker says something every second. One that has not for as long as its grant allows is lost, within these
+/// bounds whatever a coordinator says.
+pub(super) const SILENCE_MS: std::ops::RangeInclusive<u64> = 1_000..=60_000;
 /// How often an unanswered cancel is said again.
 pub(super) const CANCEL_AGAIN_MS: u64 = 1_000;
 /// How long the worker's signature is waited for after a hang-up.

@@ -33,6 +33,8 @@ pub struct Grant {
     pub worker: NodeId,
     /// The price table, by hash.
     pub prices: Digest,
+    /// Milliseconds of silence after which the worker is to be held lost.
+    pub silence_ms: u64,
     /// The signed ticket.
     pub ticket: String,
 }
@@ -246,14 +248,15 @@ pub enum Trouble {
 
 /// Everything an issuer needs to make a [`Grant`] of claims it has signed.
 impl Grant {
-    /// The grant that goes with `ticket`, which says `claims`.
-    pub fn of(claims: &Claims, ticket: String) -> Grant {
+    /// The grant that goes with `ticket`, which says `claims`, of a worker that may be silent for `silence_ms`.
+    pub fn of(claims: &Claims, silence_ms: u64, ticket: String) -> Grant {
         Grant {
             number: claims.number,
             attempt: claims.attempt,
             hold: claims.hold,
             worker: claims.worker,
             prices: claims.prices,
+            silence_ms,
             ticket,
         }
     }

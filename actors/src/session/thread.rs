@@ -28,7 +28,8 @@ pub struct Thread {
     coordinator: NodeId,
     answer: Answer,
     number: u32,
-    avoid: Option<NodeId>,
+    /// Workers that failed this request, in the order of their failing.
+    avoid: Vec<NodeId>,
     stage: Stage,
     /// When the client was last told how it goes.
     told: Option<Time>,
@@ -69,7 +70,7 @@ impl Thread {
             coordinator,
             answer,
             number: 0,
-            avoid: None,
+            avoid: Vec::new(),
             stage: Stage::New,
             told: None,
             ended: false,
@@ -88,7 +89,7 @@ impl Thread {
             turns: generate.prompt.turns(),
             tokens_max: generate.tokens_max,
             choices: generate.choices,
-            avoid: self.avoid,
+            avoid: self.avoid.clone(),
         })
     }
 
@@ -126,7 +127,9 @@ impl Thread {
                 let (worker, attempt) = (grant.worker, grant.attempt);
                 out.push(Effect::Cancel { worker, attempt });
                 self.number += 1;
-                self.avoid = Some(worker);
+                if !self.avoid.contains(&worker) {
+                    self.avoid.push(worker);
+                }
                 if self.number >= ATTEMPTS_MAX {
                     let (attempts, reason) = (self.number, reason.to_owned());
                     return self.fail(Trouble::Lost { attempts, reason }, out);
@@ -320,7 +323,7 @@ impl Core for Thread {
             Stage::Asking { since, again } => {
                 Some((*again).min(since.plus_ms(patience_ms(self.number))))
             }
-            Stage::Working { heard, .. } => Some(heard.plus_ms(SILENCE_MS)),
+            Stage::Working { heard, grant } => Some(heard.plus_ms(silence_ms(grant))),
             Stage::Leaving { again, until, .. } | Stage::Owing { again, until, .. } => {
                 Some((*again).min(*until))
             }
@@ -384,6 +387,13 @@ impl Core for Thread {
         let leaving = matches!(self.stage, Stage::Leaving { .. });
         assert!(!leaving || self.ended, "only a client that is gone is left");
     }
+}
+
+/// How long the worker of this grant may be silent.
+fn silence_ms(grant: &Grant) -> u64 {
+    grant
+        .silence_ms
+        .clamp(*SILENCE_MS.start(), *SILENCE_MS.end())
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Core for Seal {
         out.push(Effect::Granted {
             client: issue.client,
             request: claims.request,
-            grant: Box::new(Grant::of(&claims, ticket)),
+            grant: Box::new(Grant::of(&claims, issue.silence_ms, ticket)),
         });
     }
 
@@ -63,6 +63,7 @@ mod tests {
         let mut out = Vec::new();
         let issue = Issue {
             client: claims.client,
+            silence_ms: 5_000,
             claims: claims.clone(),
         };
         seal.step(now, Input::Issue(Box::new(issue)), &mut out);

@@ -34,7 +34,7 @@ fn admit(id: u8) -> Admit {
         turns: 2,
         tokens_max: 100,
         choices: 1,
-        avoid: None,
+        avoid: Vec::new(),
     }
 }
 
@@ -50,6 +50,7 @@ fn report(id: u8, sequences_max: u32, running: &[u8]) -> WorkerReport {
             overhead_fixed_bytes: 7,
             overhead_turn_bytes: 5,
             created_seconds: 0,
+            step_ms: 100,
         }],
         running: running.iter().map(|id| request(*id)).collect(),
         leaving: false,
@@ -234,7 +235,7 @@ fn the_least_loaded_worker_is_taken_and_one_that_failed_only_if_there_is_no_othe
     desk.held(1);
     let again = Admit {
         number: 1,
-        avoid: Some(worker(0)),
+        avoid: vec![worker(0)],
         ..admit(1)
     };
     assert_eq!(holds(&desk.admit(again)), [(request(1), worker(1))]);
@@ -244,7 +245,7 @@ fn the_least_loaded_worker_is_taken_and_one_that_failed_only_if_there_is_no_othe
     desk.held(1);
     let again = Admit {
         number: 1,
-        avoid: Some(worker(0)),
+        avoid: vec![worker(0)],
         ..admit(1)
     };
     assert_eq!(holds(&desk.admit(again)), [(request(1), worker(0))]);

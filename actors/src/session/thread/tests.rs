@@ -78,6 +78,7 @@ impl Desk {
             hold: HoldId::of(RequestId([4; 16])),
             worker: self.worker.node(),
             prices: Digest([6; 32]),
+            silence_ms: 15_000,
             ticket: "ticket".to_owned(),
         }))
     }
