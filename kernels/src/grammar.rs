@@ -164,7 +164,8 @@ impl Grammars {
             max_tokens: None,
         };
         let inner = self.begin(grammar).map_err(|why| {
-            let blamed = chosen.iter().find_map(|tool| {
+            let mut tried = chosen.iter().filter(|_| !outgrown(&why));
+            let blamed = tried.find_map(|tool| {
                 let alone = TopLevelGrammar::from_json_schema(tool.parameters.clone());
                 let why = self.begin(alone).err()?;
                 Some(self.blame(&tool.parameters, &tool.at, why))
@@ -183,8 +184,12 @@ impl Grammars {
         }
     }
 
-    /// The innermost part of a schema that does not compile by itself.
+    /// The innermost part of a schema that does not compile by itself. What is too large as a whole is not looked
+    /// for: each part that is tried may be as much work again.
     fn blame(&self, schema: &Value, at: &str, why: String) -> GrammarError {
+        if outgrown(&why) {
+            return GrammarError::new(at, why);
+        }
         for pointer in schema::parts(schema).into_iter().take(BLAMED_MAX) {
             if let Some(part) = schema::part(schema, &pointer)
                 && let Err(why) = self.begin(TopLevelGrammar::from_json_schema(part))
@@ -318,33 +323,55 @@ impl GrammarError {
         let first = why.lines().next();
         let rest = why.lines().skip(1).find(|line| line.starts_with("error:"));
         let lines: Vec<&str> = first.into_iter().chain(rest).collect();
+        let mut at = at.into();
+        if at.len() > AT_BYTES_MAX {
+            let cut = (0..=AT_BYTES_MAX)
+                .rev()
+                .find(|at_most| at.is_char_boundary(*at_most));
+            at.truncate(cut.unwrap_or(0));
+            at.push('…');
+        }
         GrammarError {
-            at: at.into(),
+            at,
             why: lines.join(" ").chars().take(WHY_MAX).collect(),
         }
     }
 }
 
-/// An error that comes while an answer is made: of a token that may not come, or of too much work.
-fn late(error: &dyn std::fmt::Display) -> GrammarError {
-    GrammarError::new("", error)
+/// Whether a grammar was given up for its size or its work.
+fn outgrown(why: &str) -> bool {
+    ["too large", "too big", "fuel exhausted"]
+        .iter()
+        .any(|words| why.contains(words))
 }
 
-/// A step's work is some milliseconds at most, a grammar's memory some ten megabytes.
+/// An error that comes while an answer is made: of a token that may not come, or of too much work.
+fn late(error: &dyn std::fmt::Display) -> GrammarError {
+    match error.to_string() {
+        why if why.contains("NoExtensionBias") => {
+            GrammarError::new("", "nothing can be valid by it")
+        }
+        why => GrammarError::new("", why),
+    }
+}
+
+/// A step's work is some milliseconds, a tenth of a second at most; a grammar's memory some ten megabytes.
 fn limits() -> ParserLimits {
     ParserLimits {
-        max_items_in_row: 2_000,
-        initial_lexer_fuel: 1_000_000,
+        max_items_in_row: 1_000,
+        initial_lexer_fuel: 500_000,
         step_lexer_fuel: 200_000,
-        step_max_items: 50_000,
+        step_max_items: 20_000,
         max_lexer_states: 10_000,
-        max_grammar_size: 100_000,
+        max_grammar_size: 40_000,
         precompute_large_lexemes: false,
         verbose_errors: false,
     }
 }
 
 /// Parts of a schema that are tried alone to find the one to blame.
-const BLAMED_MAX: usize = 200;
+const BLAMED_MAX: usize = 32;
+/// Bytes of a place in a reason.
+const AT_BYTES_MAX: usize = 300;
 /// Characters of a reason.
 const WHY_MAX: usize = 300;

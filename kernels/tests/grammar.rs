@@ -241,6 +241,10 @@ fn hostile_schemas_end_with_an_error_or_a_grammar_in_time() {
             .collect();
         json!({"type": "object", "properties": map})
     };
+    let pair = |index: usize| {
+        let one = |name: &str| many(1, &|_| json!({"const": format!("{name}{index}")}));
+        json!({"anyOf": [one("a"), one("b")]})
+    };
     let doubled: serde_json::Map<_, _> = (0..30)
         .map(|index| {
             let below = json!({"$ref": format!("#/$defs/d{}", index + 1)});
@@ -285,6 +289,11 @@ fn hostile_schemas_end_with_an_error_or_a_grammar_in_time() {
         json!({"type": "string", "format": "hostname", "minLength": 250, "maxLength": 253}),
         json!({"type": "number", "multipleOf": 1e-300}),
         json!({"type": "integer", "minimum": -9e15, "maximum": 9e15, "multipleOf": 7919}),
+        json!({"allOf": (0..10).map(pair).collect::<Vec<_>>()}),
+        json!({"$defs": {"pairs": {"allOf": (0..7).map(pair).collect::<Vec<_>>()}}, "allOf": [
+            many(60, &|_| json!({"$ref": "#/$defs/pairs"})),
+            many(60, &|index| json!({"properties": {format!("c{index}"): {}}})),
+        ]}),
         json!({"enum": (0..1000).map(|index| "x".repeat(index % 200)).collect::<Vec<_>>()}),
         json!({"patternProperties": {"^a": {"type": "string"}, "^ab": {"type": "null"}}}),
         json!(false),

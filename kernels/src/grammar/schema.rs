@@ -12,6 +12,7 @@
 //! longer than such things are.
 
 mod apart;
+mod divisors;
 mod keywords;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::GrammarError;
+use apart::Doubts;
+use divisors::Divisors;
 use keywords::{Kind, kind};
 
 /// Reads JSON of bounded length and depth.
@@ -38,12 +41,15 @@ pub(super) fn check(schema: &Value, at: &str) -> Result<Value, GrammarError> {
         checked: schema.clone(),
         known: BTreeSet::new(),
         waiting: Vec::new(),
+        doubts: Doubts::new(schema),
+        divisors: Divisors::default(),
     };
     walk.wait(String::new(), false, 0);
+    let placed = |error: GrammarError| GrammarError::new(format!("{at}{}", error.at), error.why);
     while let Some((pointer, shared, depth)) = walk.waiting.pop() {
-        walk.part(&pointer, shared, depth)
-            .map_err(|error| GrammarError::new(format!("{at}{}", error.at), error.why))?;
+        walk.part(&pointer, shared, depth).map_err(placed)?;
     }
+    walk.divisors.check().map_err(placed)?;
     let (known, mut checked) = (walk.known, walk.checked);
     for (pointer, shared) in &known {
         if let Some(Value::Object(map)) = checked.pointer_mut(pointer) {
@@ -142,6 +148,8 @@ pub(super) fn part(schema: &Value, pointer: &str) -> Option<Value> {
 struct Walk<'s> {
     root: &'s Value,
     checked: Value,
+    doubts: Doubts<'s>,
+    divisors: Divisors,
     /// Places that have been looked at or will be, and whether others say something of the same value.
     known: BTreeSet<(String, bool)>,
     waiting: Vec<(String, bool, usize)>,
@@ -173,11 +181,19 @@ impl Walk<'_> {
             .count()
             > 1;
         let beside = shared || beside || map.contains_key("allOf");
+        self.divisors.combined |= keywords::combined(map);
         for (keyword, value) in map {
             let at = format!("{pointer}/{}", escaped(keyword));
             let kind = kind(keyword);
             keywords::check(kind, keyword, value)
                 .map_err(|why| GrammarError::new(at.as_str(), why))?;
+            if at.len() > PLACE_BYTES_MAX && kind != Kind::Nothing {
+                let why = format!("its place is longer than {PLACE_BYTES_MAX} bytes");
+                return Err(GrammarError::new(at, why));
+            }
+            if keyword == "multipleOf" {
+                self.divisors.hear(&at, value)?;
+            }
             let mut below = Vec::new();
             match kind {
                 Kind::Reference => {
@@ -203,7 +219,7 @@ impl Walk<'_> {
             }
         }
         if let Some(Value::Array(options)) = map.get("oneOf") {
-            if let Some((left, right)) = apart::overlap(self.root, options) {
+            if let Some((left, right)) = self.doubts.overlap(options) {
                 let why = format!(
                     "oneOf: options {left} and {right} may both be valid; say how they differ by a \
                      constant that both require, or use anyOf"
@@ -229,15 +245,21 @@ impl Walk<'_> {
     }
 }
 
-/// The places of the schemas in the value of a keyword.
+/// The places of the schemas in the value of a keyword: one too many at most, and none below a place that is too
+/// long, so that what is written here is bounded whatever stands there.
 fn children(kind: Kind, value: &Value, at: &str, into: &mut Vec<String>) {
+    if at.len() > PLACE_BYTES_MAX {
+        return;
+    }
     match (kind, value) {
         (Kind::Schema, Value::Object(_) | Value::Bool(_)) => into.push(at.to_owned()),
         (Kind::Schemas, Value::Array(items)) => {
-            into.extend((0..items.len()).map(|index| format!("{at}/{index}")));
+            let count = items.len().min(PARTS_MAX + 1);
+            into.extend((0..count).map(|index| format!("{at}/{index}")));
         }
         (Kind::Named | Kind::Definitions, Value::Object(map)) => {
-            into.extend(map.keys().map(|name| format!("{at}/{}", escaped(name))));
+            let names = map.keys().take(PARTS_MAX + 1);
+            into.extend(names.map(|name| format!("{at}/{}", escaped(name))));
         }
         _ => {}
     }
@@ -262,6 +284,8 @@ const BYTES_MAX: usize = 256 << 10;
 const DEPTH_MAX: usize = 48;
 /// Schemas in a schema.
 const PARTS_MAX: usize = 2_000;
+/// Bytes of a place: each part has one, so with the parts it bounds what is written down of all.
+const PLACE_BYTES_MAX: usize = 4_096;
 /// Keywords that speak of the same value, not of a part of it.
 const SAME: [&str; 5] = ["properties", "allOf", "anyOf", "oneOf", "$ref"];
 /// 2^53 - 1.

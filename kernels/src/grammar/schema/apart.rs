@@ -1,65 +1,91 @@
 //! Whether no document can be valid by two of several schemas.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-/// Two of the options that may both be valid, by their numbers.
-pub(super) fn overlap(root: &Value, options: &[Value]) -> Option<(usize, usize)> {
-    // So many can be compared in pairs; more are not one of a kind by hand.
-    if options.len() > OPTIONS_MAX {
-        return Some((0, OPTIONS_MAX));
-    }
-    let mut pairs = (0..options.len())
-        .flat_map(|left| (left + 1..options.len()).map(move |right| (left, right)));
-    pairs.find(|(left, right)| !apart(root, &options[*left], &options[*right], 0))
+/// Tells options of one schema apart, as long as that takes little work.
+pub(super) struct Doubts<'s> {
+    root: &'s Value,
+    /// What may still be compared; who has used it up is told apart from nothing.
+    left: usize,
 }
 
-/// Whether two schemas are surely of different documents.
-fn apart(root: &Value, left: &Value, right: &Value, depth: usize) -> bool {
-    if depth > DEPTH_MAX {
-        return false;
+impl<'s> Doubts<'s> {
+    pub(super) fn new(root: &'s Value) -> Doubts<'s> {
+        Doubts {
+            root,
+            left: COMPARED_MAX,
+        }
     }
-    let (left, right) = (resolved(root, left), resolved(root, right));
-    if left == &Value::Bool(false) || right == &Value::Bool(false) {
-        return true;
+
+    /// Two of the options that may both be valid, by their numbers.
+    pub(super) fn overlap(&mut self, options: &[Value]) -> Option<(usize, usize)> {
+        // So many can be compared in pairs; more are not one of a kind by hand.
+        if options.len() > OPTIONS_MAX {
+            return Some((0, OPTIONS_MAX));
+        }
+        let mut pairs = (0..options.len())
+            .flat_map(|left| (left + 1..options.len()).map(move |right| (left, right)));
+        pairs.find(|(left, right)| !self.apart(&options[*left], &options[*right], 0))
     }
-    if let (Some(left), Some(right)) = (types(left), types(right)) {
-        let both = |one: &&str, other: &&str| {
-            one == other
-                || matches!(
-                    (*one, *other),
-                    ("integer", "number") | ("number", "integer")
-                )
-        };
-        if !left
-            .iter()
-            .any(|one| right.iter().any(|other| both(one, other)))
-        {
+
+    /// Whether two schemas are surely of different documents.
+    fn apart(&mut self, left: &Value, right: &Value, depth: usize) -> bool {
+        let (left, right) = (resolved(self.root, left), resolved(self.root, right));
+        if depth > DEPTH_MAX || !self.may_compare(1, 1) {
+            return false;
+        }
+        if left == &Value::Bool(false) || right == &Value::Bool(false) {
             return true;
         }
-    }
-    if let (Some(left), Some(right)) = (constants(left), constants(right)) {
-        return !left
-            .iter()
-            .any(|one| right.iter().any(|other| same(one, other)));
-    }
-    // A document that lacks what an option requires is not valid by it; one that has it, of one kind only.
-    let names = required(left).filter(|name| required(right).any(|other| other == *name));
-    let mut names = names.take(NAMES_MAX);
-    names.any(|name| {
-        let property = |schema: &'_ Value| {
-            schema
-                .get("properties")
-                .and_then(|all| all.get(name))
-                .cloned()
-        };
-        match (property(left), property(right)) {
-            // Only objects have properties.
-            (Some(one), Some(other)) => {
-                objects(left) && objects(right) && apart(root, &one, &other, depth + 1)
+        if let (Some(left), Some(right)) = (types(left), types(right)) {
+            let both = |one: &&str, other: &&str| {
+                one == other
+                    || matches!(
+                        (*one, *other),
+                        ("integer", "number") | ("number", "integer")
+                    )
+            };
+            if !self.may_compare(left.len(), right.len()) {
+                return false;
             }
-            _ => false,
+            if !left
+                .iter()
+                .any(|one| right.iter().any(|other| both(one, other)))
+            {
+                return true;
+            }
         }
-    })
+        if let (Some(left), Some(right)) = (constants(left), constants(right)) {
+            return self.may_compare(left.len(), right.len())
+                && !left
+                    .iter()
+                    .any(|one| right.iter().any(|other| same(one, other)));
+        }
+        // Only objects have properties.
+        if !objects(left) || !objects(right) {
+            return false;
+        }
+        let others: BTreeSet<&str> = required(right).collect();
+        if !self.may_compare(1, required(left).count() + others.len()) {
+            return false;
+        }
+        // A document that lacks what an option requires is not valid by it; one that has it, of one kind only.
+        let names = required(left).filter(|name| others.contains(name));
+        let mut names = names.take(NAMES_MAX);
+        names.any(|name| match (property(left, name), property(right, name)) {
+            (Some(one), Some(other)) => self.apart(one, other, depth + 1),
+            _ => false,
+        })
+    }
+
+    /// Whether so many may still be compared with so many; they are counted.
+    fn may_compare(&mut self, left: usize, right: usize) -> bool {
+        let left_over = self.left.checked_sub(left.saturating_mul(right));
+        self.left = left_over.unwrap_or(0);
+        left_over.is_some()
+    }
 }
 
 /// What a schema refers to, if that is all it says.
@@ -108,11 +134,17 @@ fn required(schema: &Value) -> impl Iterator<Item = &str> {
     names.into_iter().flatten().filter_map(Value::as_str)
 }
 
+fn property<'v>(schema: &'v Value, name: &str) -> Option<&'v Value> {
+    schema.get("properties")?.get(name)
+}
+
 fn objects(schema: &Value) -> bool {
     schema.get("type").and_then(Value::as_str) == Some("object")
 }
 
 const OPTIONS_MAX: usize = 64;
 const DEPTH_MAX: usize = 4;
+/// What is compared in one schema: a few milliseconds of work.
+const COMPARED_MAX: usize = 200_000;
 /// What tells options apart stands early.
 const NAMES_MAX: usize = 16;

@@ -1,6 +1,6 @@
 //! The keywords of JSON Schema, and what their values must be.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What a keyword is to a grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,16 @@ pub(super) fn kind(keyword: &str) -> Kind {
         | "x-guidance" => Kind::Refused,
         _ => Kind::Nothing,
     }
+}
+
+/// Whether several things are said of the same value, so that a grammar has to say all of them at once.
+pub(super) fn combined(map: &Map<String, Value>) -> bool {
+    let counts = |keyword: &&String| !matches!(kind(keyword), Kind::Nothing | Kind::Definitions);
+    map.contains_key("allOf")
+        || ["anyOf", "oneOf", "$ref"]
+            .iter()
+            .any(|keyword| map.contains_key(*keyword))
+            && map.keys().filter(counts).count() > 1
 }
 
 /// Characters of what has a format without a bound of its own: of a time with its fraction, of an address.

@@ -34,6 +34,9 @@ fn what_is_not_understood_is_refused_by_its_name_and_place() {
         (json!({"const": 1u64 << 60}), "const"),
         (json!({"maximum": "1"}), "maximum"),
         (json!({"multipleOf": 0}), "multipleOf"),
+        (json!({"multipleOf": 1001}), "multipleOf"),
+        (json!({"multipleOf": 0.000_000_1}), "multipleOf"),
+        (json!({"multipleOf": 4_294_967_296.0}), "multipleOf"),
         (json!({"maxLength": -1}), "maxLength"),
         (json!({"maxItems": 1_000_000}), "maxItems"),
         (json!({"required": "a"}), "required"),
@@ -181,4 +184,70 @@ fn a_schema_is_bounded_in_depth_and_parts() {
             .why
             .contains("above the limit")
     );
+}
+
+#[test]
+fn divisors_that_would_be_much_work_together_are_refused() {
+    let several = |divisors: &[f64]| -> serde_json::Map<String, Value> {
+        let part = |divisor: &f64| json!({"type": "number", "multipleOf": divisor});
+        let named = divisors.iter().enumerate();
+        named
+            .map(|(index, one)| (index.to_string(), part(one)))
+            .collect()
+    };
+    let usual = several(&[0.01, 0.25, 5.0, 1000.0, 0.01]);
+    assert!(check(&json!({ "properties": usual }), "").is_ok());
+    let many: Vec<f64> = (995..=1000).map(f64::from).collect();
+    let (at, why) = refused(json!({ "properties": several(&many) }));
+    assert!(at.starts_with("/properties/") && at.ends_with("/multipleOf"));
+    assert!(why.contains("5985") && why.contains("5000"), "{why}");
+    // Where two of them may hold for one number, the grammar would count to their product.
+    for meeting in [
+        json!({"allOf": [{"multipleOf": 997}, {"multipleOf": 991}]}),
+        json!({"multipleOf": 997, "anyOf": [{"multipleOf": 991}]}),
+        json!({"$defs": {"a": {"multipleOf": 997}}, "$ref": "#/$defs/a", "multipleOf": 991}),
+        json!({"allOf": [
+            {"properties": {"a": {"multipleOf": 997}}}, {"properties": {"a": {"multipleOf": 991}}}
+        ]}),
+    ] {
+        assert!(refused(meeting).1.contains("several multipleOf"));
+    }
+    let one = json!({"allOf": [{"multipleOf": 997}, {"multipleOf": 997}]});
+    assert!(check(&one, "").is_ok());
+}
+
+#[test]
+fn however_long_its_names_what_is_written_down_of_a_schema_is_bounded() {
+    let name = "x".repeat(5_000);
+    let below = json!({"properties": {&name: {"anyOf": vec![json!({}); 30_000]}}});
+    let (at, why) = refused(below);
+    assert!(why.contains("longer than 4096 bytes"), "{why}");
+    assert!(at.len() < 400);
+    let (_, why) = refused(json!({"anyOf": vec![json!({}); 30_000]}));
+    assert!(why.contains("2000 parts"), "{why}");
+    // Of what nothing refers to as well, where a part to blame is looked for.
+    let apart = json!({"$defs": {&name[..4_000]: {"anyOf": vec![json!({}); 30_000]}}});
+    let parts = super::parts(&check(&apart, "").expect("nothing refers to it"));
+    assert!(parts.iter().map(String::len).sum::<usize>() < 10 << 20);
+}
+
+#[test]
+fn options_that_are_too_much_work_to_tell_apart_are_refused() {
+    // All properties but the last are alike, down to any depth.
+    let option = |last: Value| {
+        let mut properties = serde_json::Map::new();
+        (0..15).for_each(|index| {
+            properties.insert(format!("a{index:02}"), json!({"$ref": "#/$defs/alike"}));
+        });
+        properties.insert("a15".into(), last);
+        let names: Vec<String> = properties.keys().cloned().collect();
+        json!({"type": "object", "properties": properties, "required": names})
+    };
+    let options: Vec<Value> = (0..64)
+        .map(|index| option(json!({ "const": index })))
+        .collect();
+    let alike = option(json!({"$ref": "#/$defs/alike"}));
+    let (at, why) = refused(json!({"$defs": {"alike": alike}, "oneOf": options}));
+    assert_eq!(at, "/oneOf");
+    assert!(why.contains("may both be valid"), "{why}");
 }
