@@ -1,16 +1,26 @@
 //! A leaf: the frames that were read and not yet heard, between the thread that reads and the one that steps.
 //!
-//! Between two steps the desk takes everything that is here, so a cancel that is here when a step begins is
-//! heard before it, and one that comes during a step is heard before the next. What bounds the inbox is
-//! bytes: a `Start` waits in the pipe while there is no room for it, and what is behind it waits too. Small
-//! frames have room of their own, so a cancel that was read is never held up by prompts.
+//! Between two steps the desk takes all cancels that are here, so one that is here when a step begins is heard
+//! before it, and one that comes during a step is heard before the next. A `Start` is work, so they are taken one
+//! by one, and may stay for another time with the cancels that mean them. What bounds the inbox is bytes: a
+//! `Start` waits in the pipe while there is no room for it, and what is behind it waits too. Small frames have
+//! room of their own, so a cancel that was read is never held up by prompts.
 
 use super::frames::ToEngine;
-use std::collections::VecDeque;
+use crate::ids::AttemptId;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// A frame, and how many steps had ended when it came to lie here.
 pub(super) type Arrived = (ToEngine, u64);
+
+/// A frame in its place, and the bytes it takes there.
+#[derive(Debug)]
+struct Lying {
+    frame: ToEngine,
+    steps: u64,
+    charge: usize,
+}
 
 /// See the file's page.
 #[derive(Debug, Default)]
@@ -21,7 +31,7 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Content {
-    frames: VecDeque<Arrived>,
+    frames: VecDeque<Lying>,
     bytes: usize,
     steps: u64,
     /// Nothing more comes in.
@@ -48,7 +58,11 @@ impl Inbox {
             return false;
         }
         let steps = content.steps;
-        content.frames.push_back((frame, steps));
+        content.frames.push_back(Lying {
+            frame,
+            steps,
+            charge,
+        });
         content.bytes += charge;
         self.changed.notify_all();
         true
@@ -65,15 +79,27 @@ impl Inbox {
         self.content().steps = steps;
     }
 
-    /// Takes everything out; waits for something if `idle`. Says besides whether more may come.
-    pub(super) fn take(&self, idle: bool) -> (VecDeque<Arrived>, bool) {
+    /// Takes out what is here, but of every `Start` none but the first, and that only with `start`; what lies
+    /// behind it stays with it then. Waits for something if `idle`. Says besides whether more may come.
+    pub(super) fn take(&self, idle: bool, start: bool) -> (Vec<Arrived>, bool) {
         let nothing = |content: &mut Content| idle && content.frames.is_empty() && !content.ended;
         let waited = self.changed.wait_while(self.content(), nothing);
         let mut content = waited.unwrap_or_else(|dead| dead.into_inner());
-        content.bytes = 0;
-        let frames = std::mem::take(&mut content.frames);
+        let taken: Vec<Lying> = match start {
+            true => {
+                let first = content
+                    .frames
+                    .iter()
+                    .position(|lying| is_start(&lying.frame));
+                let count = first.map_or(content.frames.len(), |at| at + 1);
+                content.frames.drain(..count).collect()
+            }
+            false => content.take_small(),
+        };
+        content.bytes -= taken.iter().map(|lying| lying.charge).sum::<usize>();
         self.changed.notify_all();
-        (frames, !content.ended)
+        let taken = taken.into_iter().map(|lying| (lying.frame, lying.steps));
+        (taken.collect(), !content.ended)
     }
 
     /// Nothing will be taken out any more.
@@ -87,8 +113,35 @@ impl Inbox {
     }
 }
 
-/// Bytes of frames, as they were on the pipe: hundreds of usual prompts, or one of any size. All of them are
-/// made into tokens between two steps, so this bounds how long streams stand still for it.
+impl Content {
+    /// Takes out what is no `Start` and means none that is here.
+    fn take_small(&mut self) -> Vec<Lying> {
+        let mut here: BTreeSet<AttemptId> = BTreeSet::new();
+        let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+        for lying in self.frames.drain(..) {
+            let stays = match &lying.frame {
+                ToEngine::Start { attempt, .. } => {
+                    here.insert(*attempt);
+                    true
+                }
+                ToEngine::Cancel { attempt } => here.contains(attempt),
+                ToEngine::Probe { .. } => false,
+            };
+            match stays {
+                true => left.push_back(lying),
+                false => taken.push(lying),
+            }
+        }
+        self.frames = left;
+        taken
+    }
+}
+
+fn is_start(frame: &ToEngine) -> bool {
+    matches!(frame, ToEngine::Start { .. })
+}
+
+/// Bytes of frames, as they were on the pipe: hundreds of usual prompts, or one of any size.
 const BYTES_MAX: usize = 1 << 20;
 /// Bytes more for frames other than `Start`: 16,384 of them.
 const SMALL_BYTES_MAX: usize = 1 << 20;
@@ -130,18 +183,31 @@ mod tests {
             assert!(inbox.put(start(1), BYTES_MAX));
             assert!(inbox.put(cancel(1), 20));
             let second = scope.spawn(|| inbox.put(start(2), 20) && inbox.put(cancel(2), 20));
-            let (frames, more) = inbox.take(true);
-            assert!(more);
-            assert_eq!(frames, [(start(1), 0), (cancel(1), 0)]);
+            assert_eq!(inbox.take(true, true), (vec![(start(1), 0)], true));
             assert!(second.join().expect("it found room"));
         });
-        assert_eq!(inbox.take(false).0.len(), 2);
+        let rest = vec![(cancel(1), 0), (start(2), 0)];
+        assert_eq!(inbox.take(false, true), (rest, true));
+        assert_eq!(inbox.take(false, true), (vec![(cancel(2), 0)], true));
         inbox.stepped(3);
         assert!(inbox.put(start(3), 2 * BYTES_MAX), "alone it is taken");
         inbox.end();
-        let (frames, more) = inbox.take(true);
-        assert!(!more);
-        assert_eq!(frames, [(start(3), 3)]);
+        assert_eq!(inbox.take(true, true), (vec![(start(3), 3)], false));
+    }
+
+    #[test]
+    fn without_a_start_what_means_one_that_is_here_stays_with_it() {
+        let inbox = Inbox::default();
+        let probe = ToEngine::Probe { number: 1 };
+        for frame in [cancel(1), start(1), cancel(1), probe.clone(), cancel(2)] {
+            assert!(inbox.put(frame, 20));
+        }
+        let small = vec![(cancel(1), 0), (probe, 0), (cancel(2), 0)];
+        assert_eq!(inbox.take(false, false), (small, true));
+        assert_eq!(inbox.take(false, false), (vec![], true));
+        assert_eq!(inbox.take(false, true), (vec![(start(1), 0)], true));
+        assert_eq!(inbox.take(false, true), (vec![(cancel(1), 0)], true));
+        assert_eq!(inbox.content().bytes, 0);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A leaf: the child's loop. Frames from its input, steps while there is work, frames to its output.
 //!
 //! One thread reads the pipe into an [`Inbox`], the other does everything else. Without work the loop waits
-//! there and costs nothing. It ends when the pipe does.
+//! there and costs nothing. It ends when the pipe does. Whoever starts many attempts at once, or such as are
+//! much work to begin, holds up those that run for one of them and not for all.
 
 use super::desk::{Desk, Forward, Words};
 use super::frames::FromEngine;
@@ -50,9 +51,20 @@ fn converse<F: Forward, W: Words>(
     mouth.say(&mut vec![FromEngine::Ready(desk.facts().clone())])?;
     let mut out = Vec::new();
     loop {
-        let (frames, more) = inbox.take(desk.is_idle());
-        for (frame, steps) in frames {
-            desk.hear(now(), frame, steps, &mut out);
+        let (mut frames, mut more) = inbox.take(desk.is_idle(), true);
+        let since = now();
+        while !frames.is_empty() {
+            for (frame, steps) in frames {
+                desk.hear(now(), frame, steps, &mut out);
+            }
+            let start = now().since_ms(since) < HEAR_MS;
+            (frames, more) = inbox.take(false, start);
+            if !start {
+                for (frame, steps) in frames {
+                    desk.hear(now(), frame, steps, &mut out);
+                }
+                break;
+            }
         }
         if !more {
             return Ok(());
@@ -106,6 +118,10 @@ pub fn say_unfit(message: String, output: impl Write) -> io::Result<()> {
     };
     mouth.say(&mut vec![FromEngine::Unfit { message }])
 }
+
+/// Milliseconds in which attempts are started between two steps; then those that run go on. One that has begun to
+/// start is started, and what that takes at most is bounded by what is read of it.
+const HEAR_MS: u64 = 250;
 
 #[cfg(test)]
 mod tests;

@@ -150,5 +150,54 @@ fn however_many_cancels_come_during_a_step_it_is_the_last_of_their_attempts() {
     assert!(steps.try_recv().is_err(), "no step began after them");
 }
 
+#[test]
+fn who_runs_goes_on_while_many_are_to_be_started() {
+    // Every look at the clock is a second later, so one start is all there is time for.
+    let ticks = std::sync::atomic::AtomicU64::new(0);
+    let now = move || Time(ticks.fetch_add(1_000, std::sync::atomic::Ordering::Relaxed));
+    let mut frames: Vec<ToEngine> = (0..5).map(start).collect();
+    frames.extend([cancel(0), cancel(3), ToEngine::Probe { number: 7 }]);
+    let inbox = Inbox::default();
+    for frame in frames {
+        assert!(inbox.put(frame, 20));
+    }
+    let (begun, steps) = channel();
+    let (release, go) = channel();
+    let (told, heard) = channel();
+    let engine = std::thread::spawn(move || {
+        let forward = Held {
+            forward: PretendForward::new(10),
+            begun,
+            go,
+        };
+        let mut desk = Desk::new(forward, PretendWords, facts(10, 5, 128));
+        converse(&mut desk, &inbox, Told(told), now)
+    });
+    // The first was cancelled as soon as it had started; of the others one more runs in each step.
+    for running in [1, 2] {
+        assert_eq!(next(&steps), running);
+        release.send(()).expect("the engine runs");
+    }
+    assert_eq!(next(&steps), 2, "the fourth was cancelled");
+    release.send(()).expect("the engine runs");
+    assert_eq!(next(&steps), 3);
+    let alive = |frame: &FromEngine| matches!(frame, FromEngine::Alive { number: 7, .. });
+    let first: Vec<FromEngine> = heard.try_iter().take_while(|frame| !alive(frame)).collect();
+    let started = |frame: &&FromEngine| {
+        matches!(
+            frame,
+            FromEngine::Event {
+                event: crate::generate::Event::Started { .. },
+                ..
+            }
+        )
+    };
+    let count = first.iter().filter(started).count();
+    assert_eq!(count, 1, "the probe did not wait for the others");
+    drop(steps);
+    drop(release);
+    assert!(engine.join().is_err(), "nobody listens any more");
+}
+
 /// Attempts at once: more than any number of frames that a loop might read at a time.
 const COUNT: u8 = 100;
