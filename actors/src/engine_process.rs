@@ -87,6 +87,18 @@ impl EngineProcessHandle {
         }
     }
 
+    /// Takes no more work for now. What runs may go on for `grace`, then its sessions go on elsewhere and the
+    /// memory of the engines is given back.
+    pub fn pause(&self, grace: Duration) -> Result<(), Away> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.tell(Input::Pause { grace_ms })
+    }
+
+    /// Starts the engines again, and takes work.
+    pub fn resume(&self) -> Result<(), Away> {
+        self.tell(Input::Resume)
+    }
+
     fn tell(&self, input: Input) -> Result<(), Away> {
         let actor = self
             .0
@@ -110,30 +122,39 @@ pub struct Served {
     pub created_seconds: u64,
 }
 
-/// What is to be served. It outlasts the keeper: one that is started anew serves all of it again, what was
-/// loaded later included.
+/// What is to be served, and whether now. It outlasts the keeper: one that is started anew serves all of it again,
+/// what was loaded later included, and rests if its owner wants it to.
 #[derive(Clone, Debug, Default)]
-pub struct Roster(Arc<Mutex<Vec<Served>>>);
+pub struct Roster(Arc<Mutex<Listed>>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    served: Vec<Served>,
+    paused: bool,
+}
 
 impl Roster {
     /// Begins with what is served from the start.
     pub fn new(served: Vec<Served>) -> Roster {
-        Roster(Arc::new(Mutex::new(served)))
+        Roster(Arc::new(Mutex::new(Listed {
+            served,
+            paused: false,
+        })))
     }
 
     fn all(&self) -> Vec<Served> {
-        self.list().clone()
+        self.list().served.clone()
     }
 
     fn note(&self, served: Served) {
-        let mut list = self.list();
+        let list = &mut self.list().served;
         let same = |known: &Served| (known.model, &known.name) == (served.model, &served.name);
         if !list.iter().any(same) {
             list.push(served);
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<Served>> {
+    fn list(&self) -> MutexGuard<'_, Listed> {
         // Nobody panics while the list is being changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,17 +187,19 @@ pub struct EngineProcessState {
 
 impl EngineProcessState {
     fn step(&mut self, input: Input, myself: &ActorRef<EngineProcessMessage>) {
-        if let Input::Serve {
-            model,
-            name,
-            created_seconds,
-        } = &input
-        {
-            self.served.note(Served {
+        match &input {
+            Input::Serve {
+                model,
+                name,
+                created_seconds,
+            } => self.served.note(Served {
                 model: *model,
                 name: name.clone(),
                 created_seconds: *created_seconds,
-            });
+            }),
+            Input::Pause { .. } => self.served.list().paused = true,
+            Input::Resume => self.served.list().paused = false,
+            _ => {}
         }
         let ports = self.seat.step(input);
         self.perform(ports, myself);
@@ -258,6 +281,9 @@ impl EngineProcess {
             children: BTreeMap::new(),
             served: served.clone(),
         };
+        if served.list().paused {
+            state.step(Input::Pause { grace_ms: 0 }, &myself);
+        }
         for Served {
             model,
             name,

@@ -92,6 +92,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Forgets the one key that begins so.
     fn revoke_key<'a>(&'a self, prefix: &'a str) -> Later<'a, Result<(), Problem>>;
 
+    /// Takes no more work for others until `resume`, and gives the engines' memory back when what runs is over.
+    fn pause(&self, wanted: control::PauseWanted) -> Later<'_, Result<(), Problem>>;
+
+    /// Takes work again.
+    fn resume(&self) -> Later<'_, Result<(), Problem>>;
+
     /// Has a model that is on this machine served from now on.
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>>;
 }

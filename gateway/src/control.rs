@@ -6,7 +6,8 @@
 //! GET    /v1/troop/ledger/verify     -> LedgerVerified    GET    /v1/troop/keys      -> Keys
 //! POST   /v1/troop/keys  KeyWanted   -> KeyCreated        DELETE /v1/troop/keys/{prefix} -> KeyRevoked
 //! POST   /v1/troop/credits CreditWanted -> CreditGiven    POST   /v1/troop/drain     -> Draining
-//! POST   /v1/troop/models/load LoadWanted -> Loaded
+//! POST   /v1/troop/models/load LoadWanted -> Loaded       POST   /v1/troop/pause PauseWanted -> Paused
+//! POST   /v1/troop/resume                 -> Paused
 //! ```
 //!
 //! Every answer names its form in `schema`; members are only ever added. Whoever can open the socket is the
@@ -332,6 +333,24 @@ pub struct Loaded {
     /// What became of it. The model is ready when the list of models has it.
     #[serde(flatten)]
     pub loading: Loading,
+}
+
+/// Whether and how soon the machine is wanted back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseWanted {
+    /// Milliseconds that what runs may go on.
+    #[serde(default)]
+    pub grace_ms: u64,
+}
+
+/// Whether the node rests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// `troop.pause/v1`.
+    pub schema: String,
+    /// Whether it does.
+    pub paused: bool,
 }
 
 /// The node is going down.

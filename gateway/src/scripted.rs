@@ -193,6 +193,14 @@ impl Backend for Scripted {
         now(Ok(()))
     }
 
+    fn pause(&self, _wanted: control::PauseWanted) -> Later<'_, Result<(), Problem>> {
+        now(Ok(()))
+    }
+
+    fn resume(&self) -> Later<'_, Result<(), Problem>> {
+        now(Ok(()))
+    }
+
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>> {
         now(Ok(control::Loading {
             model: name.to_owned(),

@@ -15,6 +15,7 @@ mod key;
 mod ledger;
 mod models;
 mod node;
+mod pause;
 mod progress;
 mod ps;
 mod run;
@@ -127,6 +128,12 @@ enum Verb {
     Ps(WatchArgs),
     /// Say what runs where, and whether it is well
     Status(WatchArgs),
+    /// Take the machine back: engines end, their streams go on elsewhere
+    Pause,
+    /// Take no more work, and let what runs finish
+    Drain(pause::DrainArgs),
+    /// Take work again after pause or drain
+    Resume,
     /// Show the owner's account, or a member's
     Balance(balance::BalanceArgs),
     /// Make, list and revoke API keys for guests
@@ -315,6 +322,9 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Rm(args)) => models::rm(&context, args),
         Some(Verb::Ps(args)) => context.watched(&args, || ps::go(&context)),
         Some(Verb::Status(args)) => context.watched(&args, || status::go(&context)),
+        Some(Verb::Pause) => pause::pause(&context, Duration::ZERO),
+        Some(Verb::Drain(args)) => pause::pause(&context, args.grace()),
+        Some(Verb::Resume) => pause::resume(&context),
         Some(Verb::Balance(args)) => balance::go(&context, args),
         Some(Verb::Key(args)) => key::go(&context, args),
         Some(Verb::Credit(args)) => key::credit(&context, args),

@@ -3,11 +3,14 @@
 //! ```text
 //! Serve -> Down ─Spawn─> Starting ─Ready─> Ready ─Exited, silent─> Down (waits, then Spawn again)
 //!                            └─Unfit─> Unfit (a model that cannot be served is not tried again)
+//! any of them ─Pause, when nothing runs─> Resting ─Resume─> Starting
 //! ```
 //!
-//! A child has a life number; what a dead life says is not heard. What becomes of attempts is in [`attempts`].
+//! A child has a life number; what a dead life says is not heard. What becomes of attempts is in [`attempts`], how
+//! engines come to rest in [`rest`].
 
 mod attempts;
+mod rest;
 
 use super::protocol::{Effect, Input};
 use crate::contract::{Core, Time, earliest};
@@ -28,6 +31,8 @@ pub struct Keeper {
     changed: bool,
     /// Set once no more work is taken: when what still runs then is ended.
     drained: Option<Time>,
+    /// The same while the machine's owner wants it for something else.
+    paused: Option<Time>,
 }
 
 /// One engine.
@@ -73,6 +78,8 @@ pub enum EngineState {
         /// Why.
         reason: String,
     },
+    /// It is not run, because no work is taken.
+    Resting,
 }
 
 impl Keeper {
@@ -86,6 +93,7 @@ impl Keeper {
             report_at: Time(0),
             changed: true,
             drained: None,
+            paused: None,
         }
     }
 
@@ -115,7 +123,7 @@ impl Keeper {
         };
         if matches!(
             engine.state,
-            EngineState::Down { .. } | EngineState::Unfit { .. }
+            EngineState::Down { .. } | EngineState::Unfit { .. } | EngineState::Resting
         ) {
             return;
         }
@@ -176,7 +184,7 @@ impl Keeper {
             .engines
             .iter()
             .filter_map(|(model, engine)| match &engine.state {
-                EngineState::Ready(facts) if self.drained.is_none() => Some(ModelReport {
+                EngineState::Ready(facts) if self.closing().is_none() => Some(ModelReport {
                     model: *model,
                     name: engine.name.clone(),
                     context: facts.context,
@@ -192,7 +200,7 @@ impl Keeper {
             worker: self.key.node(),
             owner: self.owner,
             models: models.collect(),
-            leaving: self.drained.is_some(),
+            leaving: self.closing().is_some(),
             running: self
                 .attempts
                 .values()
@@ -207,7 +215,7 @@ impl Keeper {
             EngineState::Down { until, .. } => Some(*until),
             EngineState::Starting { since } => Some(since.plus_ms(START_MS_MAX)),
             EngineState::Ready(_) => Some(engine.probe_at.min(engine.heard.plus_ms(SILENCE_MS))),
-            EngineState::Unfit { .. } => None,
+            EngineState::Unfit { .. } | EngineState::Resting => None,
         }
     }
 }
@@ -224,7 +232,7 @@ impl Core for Keeper {
                 created_seconds,
             } => {
                 if !self.engines.contains_key(&model) && self.engines.len() < ENGINES_MAX {
-                    let state = EngineState::Starting { since: now };
+                    let state = EngineState::Resting;
                     let engine = Engine {
                         name,
                         created_seconds,
@@ -238,7 +246,9 @@ impl Core for Keeper {
                         heard: now,
                     };
                     self.engines.insert(model, engine);
-                    self.spawn(now, model, out);
+                    if self.closing().is_none() {
+                        self.spawn(now, model, out);
+                    }
                 }
             }
             Input::Start { claims, work } => self.start(now, *claims, work, out),
@@ -270,7 +280,15 @@ impl Core for Keeper {
                 self.drained = Some(self.drained.map_or(until, |known| known.min(until)));
                 self.changed = true;
             }
+            Input::Pause { grace_ms } => {
+                let until = now.plus_ms(grace_ms);
+                self.paused = Some(self.paused.map_or(until, |known| known.min(until)));
+                self.changed = true;
+                self.end_terms(now, out);
+            }
+            Input::Resume => self.resume(now, out),
         }
+        self.release(now, out);
         if self.changed {
             self.report(now, out);
         }
@@ -278,7 +296,8 @@ impl Core for Keeper {
 
     fn deadline(&self) -> Option<Time> {
         let attention = self.engines.values().filter_map(Keeper::attention).min();
-        earliest(earliest(attention, self.term()), Some(self.report_at))
+        let ends = earliest(self.term(), self.release_at());
+        earliest(earliest(attention, ends), Some(self.report_at))
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
@@ -294,12 +313,10 @@ impl Core for Keeper {
             let life = engine.life;
             match &engine.state {
                 EngineState::Down { .. } => {
-                    if self.drained.is_none() {
+                    if self.drained.or(self.paused).is_none() {
                         self.spawn(now, model, out);
                     } else {
-                        engine.state = EngineState::Unfit {
-                            reason: "draining".to_owned(),
-                        };
+                        engine.state = EngineState::Resting;
                     }
                 }
                 EngineState::Ready(_) if now < engine.heard.plus_ms(SILENCE_MS) => {
@@ -314,9 +331,10 @@ impl Core for Keeper {
                     out.push(Effect::Kill { model, life });
                     self.down(now, model, "it fell silent".to_owned(), out);
                 }
-                EngineState::Unfit { .. } => {}
+                EngineState::Unfit { .. } | EngineState::Resting => {}
             }
         }
+        self.release(now, out);
         if self.changed || now >= self.report_at {
             self.report(now, out);
         }

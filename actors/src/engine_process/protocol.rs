@@ -57,6 +57,13 @@ pub enum Input {
         /// How long.
         grace_ms: u64,
     },
+    /// The same until `Resume`: the machine's owner wants it, and the engines' memory is given back.
+    Pause {
+        /// How long.
+        grace_ms: u64,
+    },
+    /// Work is taken again.
+    Resume,
 }
 
 /// What the keeper of engines wants done.

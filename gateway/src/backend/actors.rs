@@ -12,6 +12,7 @@ use members::{account_line, key_problem};
 use ractor::ActorCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use troop_actors::engine_process::{EngineProcessHandle, EngineState};
 use troop_actors::ids::{MemberId, NodeKey, Passport};
 use troop_actors::keyring::KeyringHandle;
@@ -102,7 +103,16 @@ fn state_word(state: &EngineState) -> &'static str {
         EngineState::Starting { .. } => "starting",
         EngineState::Ready(_) => "ready",
         EngineState::Unfit { .. } => "unfit",
+        EngineState::Resting => "resting",
     }
+}
+
+fn not_a_worker() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "not_a_worker",
+        "this node is not a worker and serves no models",
+    )
 }
 
 impl Backend for Actors {
@@ -318,15 +328,31 @@ impl Backend for Actors {
         })
     }
 
+    fn pause(&self, wanted: control::PauseWanted) -> Later<'_, Result<(), Problem>> {
+        Box::pin(async move {
+            if !self.worker {
+                return Err(not_a_worker());
+            }
+            let grace = Duration::from_millis(wanted.grace_ms);
+            let told = self.engine_process().pause(grace);
+            told.map_err(|_| Problem::unavailable("keeper of engines"))
+        })
+    }
+
+    fn resume(&self) -> Later<'_, Result<(), Problem>> {
+        Box::pin(async move {
+            if !self.worker {
+                return Err(not_a_worker());
+            }
+            let told = self.engine_process().resume();
+            told.map_err(|_| Problem::unavailable("keeper of engines"))
+        })
+    }
+
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>> {
         Box::pin(async move {
-            let store = self.store.clone().filter(|_| self.worker).ok_or_else(|| {
-                Problem::new(
-                    StatusCode::CONFLICT,
-                    "not_a_worker",
-                    "this node is not a worker and serves no models",
-                )
-            })?;
+            let store = self.store.clone().filter(|_| self.worker);
+            let store = store.ok_or_else(not_a_worker)?;
             let asked = name.to_owned();
             let found = tokio::task::spawn_blocking(move || store.find(&asked)).await;
             let absent = |why: &str| {

@@ -90,6 +90,17 @@ pub(crate) async fn answer(
             let schema = "troop.model.load/v1".to_owned();
             json(StatusCode::ACCEPTED, &Loaded { schema, loading })
         }
+        "pause" => {
+            post()?;
+            let wanted: PauseWanted = read(request, shared).await?;
+            shared.ask("engine keeper", backend.pause(wanted)).await?;
+            json(StatusCode::ACCEPTED, &paused(true))
+        }
+        "resume" => {
+            post()?;
+            shared.ask("engine keeper", backend.resume()).await?;
+            json(StatusCode::ACCEPTED, &paused(false))
+        }
         "drain" => {
             post()?;
             let requests_open = shared.open().len();
@@ -116,6 +127,11 @@ pub(crate) async fn answer(
         },
     };
     Ok(reply)
+}
+
+fn paused(paused: bool) -> Paused {
+    let schema = "troop.pause/v1".to_owned();
+    Paused { schema, paused }
 }
 
 async fn status(shared: &Arc<Shared>) -> Status {

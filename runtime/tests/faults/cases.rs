@@ -25,6 +25,8 @@ pub(crate) enum Scene {
     Get(&'static str),
     /// Has a model loaded.
     Load,
+    /// Has the machine taken back, and given again.
+    Pause,
     /// Waits until a timer rings.
     Wait,
     /// Asks the node to stop in the middle of a stream, and starts it again.
@@ -202,6 +204,8 @@ actors! {
         Frame => [at(1, Ask), at(4, Ask)];
         Exited => [at(1, KillEngine)];
         Drain => [at(1, Stop)];
+        Pause => [at(1, Pause)];
+        Resume => [at(1, Pause)];
     }
     "outbox": outbox::OutboxMessage {
         Input => as "its inputs, below";

@@ -206,6 +206,14 @@ impl World {
                     Err(broken) => closed(&broken),
                 }
             }
+            Scene::Pause => {
+                let tell = |verb| {
+                    let told = self.folder.troop(&[verb, "--json"]);
+                    let answer = serde_json::from_slice(&told.stdout).unwrap_or_default();
+                    outcome(told.status.success(), &answer)
+                };
+                format!("{}, {}", tell("pause"), tell("resume"))
+            }
             Scene::Wait => "nothing".to_owned(),
             Scene::Stop | Scene::StopLate => {
                 let mut ask = ask_long();

@@ -11,7 +11,7 @@
 
 use super::super::protocol::Effect;
 use super::{EngineState, Keeper};
-use crate::contract::Time;
+use crate::contract::{Time, earliest};
 use crate::doorkeeper::protocol::Turnaway;
 use crate::engine::frames::ToEngine;
 use crate::generate::{Event, Failure, Finish, Tally, Work};
@@ -62,7 +62,7 @@ impl Keeper {
         out: &mut Vec<Effect>,
     ) {
         let (client, request, attempt) = (claims.client, claims.request, claims.attempt);
-        if self.drained.is_some() {
+        if self.closing().is_some() {
             return out.push(Effect::Turn {
                 client,
                 request,
@@ -123,9 +123,7 @@ impl Keeper {
     /// When the next attempt has to end.
     pub(super) fn term(&self) -> Option<Time> {
         let until = |attempt: &Attempt| match attempt.stage {
-            Stage::Running { until } => {
-                Some(self.drained.map_or(until, |drained| drained.min(until)))
-            }
+            Stage::Running { until } => earliest(self.closing(), Some(until)),
             Stage::Overdue | Stage::Drained => None,
         };
         self.attempts.values().filter_map(until).min()
@@ -136,7 +134,7 @@ impl Keeper {
         if self.term().is_none_or(|term| now < term) {
             return;
         }
-        let drained = self.drained.is_some_and(|until| until <= now);
+        let drained = self.closing().is_some_and(|until| until <= now);
         let mut ended = Vec::new();
         for (id, attempt) in &mut self.attempts {
             let Stage::Running { until } = attempt.stage else {

@@ -1,5 +1,7 @@
 //! The keeper against engines that come up, work, fall, fall silent, and are no use.
 
+mod rest;
+
 use super::*;
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Finish, Generate, Prompt, Tally, Work};
