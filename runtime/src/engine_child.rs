@@ -126,13 +126,14 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// What this process may map in all: the file and its weights, which are packed from it at about the same
-/// size, the keys and values, what threads reserve, and [`WORK_BYTES`]. A file or a template that wants more
-/// ends this process, and nothing else on the machine.
+/// size, the keys and values, what threads reserve, what grammars learn, and [`WORK_BYTES`]. A file or a template
+/// that wants more ends this process, and nothing else on the machine.
 fn memory_bytes(file: u64, means: Means) -> u64 {
     let weights = file.saturating_add(file / 4);
     let threads = (means.threads as u64 + PACKING_THREADS_MAX) * THREAD_BYTES;
     let pages = means.kv_bytes.unwrap_or(native::KV_BYTES_MAX);
-    [file, weights, pages, threads, WORK_BYTES]
+    let grammars = u64::from(means.sequences_max) * GRAMMAR_BYTES;
+    [file, weights, pages, threads, grammars, WORK_BYTES]
         .into_iter()
         .fold(0, u64::saturating_add)
 }
@@ -157,6 +158,9 @@ const THREADS_MAX: usize = 64;
 /// The program itself, its tokenizer and template, the workspace of a step and its logits, and frames that
 /// wait: SmolLM2 takes a tenth of it, and a model of 32 layers with 150,000 tokens a third.
 const WORK_BYTES: u64 = 1 << 30;
+/// What a grammar learns of its patterns while an answer is made, at most: 32 answers at once, each of three
+/// patterns of thousands of letters, took 870 MB.
+const GRAMMAR_BYTES: u64 = 32 << 20;
 /// A thread's stack, and the part of the address space that the allocator reserves for it.
 const THREAD_BYTES: u64 = 72 << 20;
 /// Threads that pack weights while a model is loaded, and the one that reads the pipe.
