@@ -100,6 +100,19 @@ impl Problem {
         self
     }
 
+    /// The same, where the client knows the field by another name.
+    pub fn renamed(self, param: impl Into<String>) -> Problem {
+        let param = param.into();
+        let begins = self.param.as_ref().map(|old| format!("{old}: "));
+        let rest = begins.and_then(|begins| self.message.strip_prefix(&begins).map(str::to_owned));
+        let message = rest.map(|rest| format!("{param}: {rest}"));
+        Problem {
+            message: message.unwrap_or(self.message.clone()),
+            ..self
+        }
+        .about(param)
+    }
+
     /// The same, worth trying again after `ms` milliseconds.
     pub fn after(mut self, ms: u64) -> Problem {
         self.retry = Retry::After(ms);
@@ -117,6 +130,13 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// What another actor says of a field, which its sentence does not name.
+fn invalid(field: &str, message: &str) -> Problem {
+    let field = shown(field);
+    let message = format!("{field}: {}", plain(message));
+    Problem::field(field, message)
 }
 
 impl From<&Trouble> for Problem {
@@ -157,7 +177,7 @@ impl From<&Refusal> for Problem {
                 "no worker serves this model now",
             )
             .after(1000),
-            Refusal::Invalid { field, message } => Problem::field(shown(field), plain(message)),
+            Refusal::Invalid { field, message } => invalid(field, message),
             Refusal::Over => Problem {
                 retry: Retry::Never,
                 ..Problem::new(StatusCode::CONFLICT, "request_over", message)
@@ -193,7 +213,7 @@ impl From<&Failure> for Problem {
                 "messages",
                 format!("the chat template refused the messages: {}", plain(message)),
             ),
-            Failure::Invalid { field, message } => Problem::field(shown(field), plain(message)),
+            Failure::Invalid { field, message } => invalid(field, message),
             Failure::NonFinite { .. } => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "non_finite",

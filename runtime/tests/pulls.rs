@@ -94,10 +94,9 @@ fn a_pull_that_is_killed_twice_goes_on_and_ends_with_the_right_file() {
         .join("models/blobs")
         .join(format!("sha256-{}", sha256(&file)));
     assert!(fs::read(blob).expect("the model is here") == file);
-    assert_eq!(
-        folder.troop(&["show", "tiny", "--verify"]).status.code(),
-        Some(0)
-    );
+    let shown = folder.troop(&["show", "tiny", "--verify"]);
+    assert_eq!(shown.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("\nverified "));
     let rest = fs::read_dir(folder.0.join("models/partial")).expect("a folder");
     assert_eq!(rest.count(), 0);
 }

@@ -212,7 +212,7 @@ impl Words for NativeWords {
         let grammar = self.grammars.compile(wanted);
         grammar
             .map(Some)
-            .map_err(|error| invalid(&format!("{field}{}", error.at), error.why))
+            .map_err(|error| invalid(&place(field, &error.at), error.why))
     }
 
     fn piece(&self, id: u32) -> &[u8] {
@@ -236,6 +236,18 @@ impl Words for NativeWords {
     }
 }
 
+/// Where something of a field stands, as the gateway says it: `tools[0].function.name`. What is in a schema keeps
+/// its JSON pointer, because its names may have any characters.
+fn place(field: &str, at: &str) -> String {
+    match (
+        field,
+        at.strip_prefix('/').and_then(|at| at.split_once('/')),
+    ) {
+        ("tools", Some((index, rest))) => format!("tools[{index}].{}", rest.replacen('/', ".", 1)),
+        _ => format!("{field}{at}"),
+    }
+}
+
 /// A turn as templates have it.
 fn message(turn: &Turn) -> Result<Value, Failure> {
     let more = match turn.calls.as_str() {
@@ -251,3 +263,25 @@ fn json(field: &str, text: &str) -> Result<Value, Failure> {
 
 /// The generation class without its context: raised by hand whenever one of them gives other bytes.
 const CLASS: &str = "arithmetic-1/tokenizer-1/template-1/grammar-1/sampler-1";
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn places_are_said_as_the_gateway_says_them() {
+        for (field, at, said) in [
+            ("tools", "", "tools"),
+            ("tools", "/1/function/name", "tools[1].function.name"),
+            ("tools", "/1/type", "tools[1].type"),
+            (
+                "tools",
+                "/0/function/parameters/properties/a~1b",
+                "tools[0].function.parameters/properties/a~1b",
+            ),
+            ("schema", "/properties/a", "schema/properties/a"),
+        ] {
+            assert_eq!(place(field, at), said);
+        }
+    }
+}

@@ -54,8 +54,34 @@ fn wrong_at(fields: &Fields, name: &str, index: usize) -> Problem {
 pub(crate) fn problem(trouble: &Trouble, name: &str, index: usize, count: usize) -> Problem {
     let problem = Problem::from(trouble);
     match problem.param.as_deref() {
-        Some("messages" | "prompt") if count > 1 => problem.about(format!("{name}[{index}]")),
-        Some("messages" | "prompt") => problem.about(name),
+        Some("messages" | "prompt") if count > 1 => problem.renamed(format!("{name}[{index}]")),
+        Some("messages" | "prompt") => problem.renamed(name),
         _ => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use troop_actors::generate::Failure;
+
+    #[test]
+    fn a_trouble_names_the_field_as_the_client_does() {
+        let trouble = |field: &str| {
+            Trouble::Failed(Failure::Invalid {
+                field: field.to_owned(),
+                message: "token 9 is outside the vocabulary of 9".to_owned(),
+            })
+        };
+        for (field, count, named) in [
+            ("prompt", 2, "input[1]"),
+            ("prompt", 1, "input"),
+            ("logit_bias", 2, "logit_bias"),
+        ] {
+            let problem = problem(&trouble(field), "input", 1, count);
+            assert_eq!(problem.param.as_deref(), Some(named));
+            let sentence = format!("{named}: token 9 is outside the vocabulary of 9");
+            assert_eq!(problem.message, sentence);
+        }
     }
 }

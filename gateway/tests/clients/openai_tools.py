@@ -220,7 +220,7 @@ def refused_schemas_name_the_keyword():
     form = {"type": "json_schema", "json_schema": {"name": "it", "schema": {"type": "string", "pattern": "("}}}
     assert "unclosed" in refused(at, response_format=form)
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "not": {}}}}
-    refused("tools/0/function/parameters/not", tools=[tool])
+    refused("tools[0].function.parameters/not", tools=[tool])
     refused("tools[0].function.name", tools=[{"type": "function", "function": {}}])
 
 

@@ -369,8 +369,11 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
             if facts.template { "yes" } else { "no" }.to_owned(),
         ),
     ];
+    let sound = args
+        .verify
+        .then(|| ("verified", "its file has its digest".to_owned()));
     let more = fitting.map(|fitting| fitting.lines()).unwrap_or_default();
-    for (name, value) in lines.into_iter().chain(more) {
+    for (name, value) in lines.into_iter().chain(sound).chain(more) {
         print(format_args!("{name:<14} {value}"))?;
     }
     Ok(())

@@ -148,7 +148,7 @@ impl Choice {
 
 /// The shape cannot go on: too much work, or tokens of an earlier attempt that do not have it.
 fn unshaped(error: GrammarError) -> Failure {
-    checks::invalid("response_format", error.to_string())
+    checks::invalid("response_format", error.why)
 }
 
 impl Attempt {
