@@ -14,13 +14,16 @@
 //! name holds its core. A core never names another core: it emits effects, and `routing` says whose input
 //! an effect becomes. The simulator uses the same cores, the same routing and the same storage code.
 
+pub mod certificate;
 pub mod contract;
 pub mod generate;
 pub mod ids;
+pub mod invitation;
 pub mod names;
 pub mod planted;
 pub mod ports;
 pub mod price;
+pub mod questions;
 pub mod receipt;
 pub mod routing;
 pub mod shell;
@@ -29,6 +32,7 @@ pub mod text;
 pub mod ticket;
 pub mod wire;
 
+pub mod admissions;
 pub mod doorkeeper;
 pub mod engine;
 pub mod engine_process;

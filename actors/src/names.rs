@@ -27,6 +27,8 @@ pub const ENGINE_PROCESS: &str = "engine_process";
 pub const OUTBOX: &str = "outbox";
 /// The keyring.
 pub const KEYRING: &str = "keyring";
+/// The admissions.
+pub const ADMISSIONS: &str = "admissions";
 /// The gateway.
 pub const GATEWAY: &str = "gateway";
 /// A session, before its request's id.

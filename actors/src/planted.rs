@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A message is called by its variant, a timer's ring is `Wake`, a write of a store is `Write` of
-//! `ledger-store`, `outbox-store` or `keyring-store`.
+//! `ledger-store`, `outbox-store`, `keyring-store` or `admissions-store`.
 
 #[cfg(not(debug_assertions))]
 pub use absent::{meet, trip};

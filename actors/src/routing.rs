@@ -11,7 +11,8 @@ use crate::ledger::Batch;
 use crate::outbox::protocol::{Parcel, ParcelId};
 use crate::session::protocol::{Delivery, Input as Session};
 use crate::{
-    doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session, ticket_issuer,
+    admissions, doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session,
+    ticket_issuer,
 };
 
 /// What a node knows of its place among others.
@@ -427,5 +428,14 @@ impl Routed for keyring::protocol::Effect {
             }),
             Effect::Answer { call, outcome } => Out::Port(KeyringPort::Answer { call, outcome }),
         }
+    }
+}
+
+/// It writes no letters.
+impl Routed for admissions::protocol::Effect {
+    type Port = Self;
+
+    fn route(self, _wiring: &Wiring) -> Out<Self> {
+        Out::Port(self)
     }
 }

@@ -67,6 +67,8 @@ pub struct Entries {
     pub outbox: Option<ActorRef<outbox::OutboxMessage>>,
     /// The keyring, on a coordinator.
     pub keyring: Option<ActorRef<crate::keyring::KeyringMessage>>,
+    /// The admissions, on a coordinator.
+    pub admissions: Option<ActorRef<crate::admissions::AdmissionsMessage>>,
     /// The sessions of the requests that clients of this node have open.
     pub sessions: BTreeMap<RequestId, ActorRef<session::SessionMessage>>,
 }

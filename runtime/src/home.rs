@@ -141,21 +141,11 @@ impl Home {
 
     /// The node's key; made at the first start, and whole or absent even if that is cut short.
     pub fn key(&self, entropy: &dyn Entropy) -> Result<NodeKey, HomeError> {
-        use std::os::unix::fs::OpenOptionsExt;
         let path = self.path("node.key");
         if !path.exists() {
             let mut secret = [0; 32];
             entropy.fill(&mut secret);
-            let half = self.path("node.key.new");
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&half)
-                .and_then(|mut file| file.write_all(&secret).and_then(|()| file.sync_all()))
-                .map_err(disk(&half))?;
-            fs::rename(&half, &path).map_err(disk(&path))?;
+            self.keep("node.key", &secret)?;
         }
         let mut bytes = Vec::new();
         File::open(&path)
@@ -167,9 +157,31 @@ impl Home {
         })?;
         Ok(NodeKey::from_secret(secret))
     }
+
+    /// Writes a file below the folder, for its owner alone: the whole of it or nothing, and durably.
+    pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), HomeError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let (path, half) = (self.path(name), self.path(&format!("{name}.new")));
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&half)
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .map_err(disk(&half))?;
+        fs::rename(&half, &path).map_err(disk(&path))?;
+        self.settle()
+    }
+
+    /// Makes the names of the folder durable.
+    pub fn settle(&self) -> Result<(), HomeError> {
+        let settled = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        settled.map_err(disk(&self.folder))
+    }
 }
 
-fn disk(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
+pub(crate) fn disk(path: &Path) -> impl FnOnce(io::Error) -> HomeError + '_ {
     move |error| HomeError::Disk {
         path: path.to_owned(),
         error,

@@ -9,6 +9,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use troop_actors::admissions::{Admissions, AdmissionsArgs};
 use troop_actors::doorkeeper::{Doorkeeper, DoorkeeperArgs};
 use troop_actors::engine_process::{EngineProcess, EngineProcessArgs, Engines, Roster};
 use troop_actors::ids::{MemberId, NodeKey};
@@ -63,6 +64,7 @@ pub fn children(roots: &Roots, roles: Roles) -> Vec<Child> {
     let table: Vec<(&'static str, bool, Duration, Start)> = vec![
         (names::LEDGER, coordinator, long, ledger(roots)),
         (names::KEYRING, coordinator, long, keyring(roots)),
+        (names::ADMISSIONS, coordinator, long, admissions(roots)),
         (names::OUTBOX, true, long, outbox(roots)),
         (
             names::TICKET_ISSUER,
@@ -135,6 +137,19 @@ fn keyring(roots: &Roots) -> Start {
         |roots| KeyringArgs {
             node: roots.node.clone(),
             path: roots.folder.join("keyring.redb"),
+        },
+    )
+}
+
+fn admissions(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::ADMISSIONS,
+        || Admissions,
+        |roots| AdmissionsArgs {
+            node: roots.node.clone(),
+            key: roots.key.clone(),
+            path: roots.folder.join("admissions.redb"),
         },
     )
 }

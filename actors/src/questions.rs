@@ -1,0 +1,140 @@
+//! What one node may ask another and wait for, and the ways in which no answer comes.
+//!
+//! A letter is said and perhaps said again; a question is asked once, has a deadline, and comes to exactly
+//! one end. Add variants at the end: their numbers are on the wire.
+
+use crate::admissions::JoinRefusal;
+use crate::certificate::RoleSet;
+use crate::ids::NodeId;
+use crate::invitation::Secret;
+use serde::{Deserialize, Serialize};
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// Whether anybody is there.
+    Ping,
+    /// To be let into the troop; asked of a coordinator by somebody who is no member yet.
+    Join {
+        /// What it was invited with.
+        secret: Secret,
+        /// What it wants to be.
+        roles: RoleSet,
+        /// What it calls itself.
+        name: String,
+    },
+    /// A member's next certificate; asked of a coordinator.
+    Renew,
+}
+
+impl Question {
+    /// Whether somebody who is no member may ask it.
+    pub fn is_for_strangers(&self) -> bool {
+        match self {
+            Question::Join { .. } => true,
+            Question::Ping | Question::Renew => false,
+        }
+    }
+}
+
+/// What may be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To `Ping`.
+    Pong,
+    /// To `Join` and `Renew`: the certificate, signed.
+    Joined {
+        /// Its bytes, at most [`crate::certificate::CERTIFICATE_BYTES_MAX`].
+        certificate: Vec<u8>,
+    },
+    /// To `Join` and `Renew`: why not.
+    JoinRefused {
+        /// Why.
+        refusal: JoinRefusal,
+    },
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RemoteError {
+    /// The other node will not answer it.
+    #[error("{node} refuses: {reason}")]
+    Refused {
+        /// Who.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// There is no way to it now. It was not asked.
+    #[error("{node} cannot be reached: {reason}")]
+    Unreachable {
+        /// Who.
+        node: NodeId,
+        /// What was tried.
+        reason: String,
+    },
+    /// No answer came in time. It may have been carried out.
+    #[error("{node} did not answer in time")]
+    TimedOut {
+        /// Who.
+        node: NodeId,
+    },
+    /// The connection broke after it was asked. It may have been carried out.
+    #[error("{node} went away before it answered")]
+    Gone {
+        /// Who.
+        node: NodeId,
+    },
+    /// The two nodes do not speak versions of the protocol that go together.
+    #[error("{node} speaks version {theirs} of the protocol, this node speaks {ours}")]
+    Incompatible {
+        /// Who.
+        node: NodeId,
+        /// Its version.
+        theirs: u16,
+        /// Ours.
+        ours: u16,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    #[test]
+    fn what_a_joiner_asks_and_hears_is_pinned() {
+        let join = Question::Join {
+            secret: Secret([5; 16]),
+            roles: RoleSet::CLIENT.and(RoleSet::WORKER),
+            name: "box".to_owned(),
+        };
+        assert!(join.is_for_strangers());
+        assert!(!Question::Renew.is_for_strangers());
+        let joined = [&[1, 1][..], &[5; 16], &[3, 3], b"box"].concat();
+        assert_eq!(wire::encode(1, &join), joined);
+        assert_eq!(wire::encode(1, &Question::Renew), [1, 2]);
+        let certificate = vec![7, 8];
+        let answer = wire::encode(1, &Answer::Joined { certificate });
+        assert_eq!(answer, [1, 1, 2, 7, 8]);
+        let refusals = [
+            JoinRefusal::Unknown,
+            JoinRefusal::UsedUp { uses: 1 },
+            JoinRefusal::Expired { seconds: 2 },
+            JoinRefusal::Revoked,
+            JoinRefusal::Role {
+                allowed: RoleSet::CLIENT,
+            },
+            JoinRefusal::Full { limit: 3 },
+            JoinRefusal::Removed,
+            JoinRefusal::Stranger,
+            JoinRefusal::Lapsed { seconds: 4 },
+            JoinRefusal::Name,
+            JoinRefusal::Busy,
+        ];
+        for (number, refusal) in refusals.into_iter().enumerate() {
+            let bytes = wire::encode(1, &Answer::JoinRefused { refusal });
+            assert_eq!(bytes[..3], [1, 2, number as u8]);
+        }
+    }
+}
