@@ -11,8 +11,6 @@ mod multiply;
 
 use std::ops::Range;
 
-use half::f16;
-
 use crate::block;
 use crate::gate::Gate;
 use crate::gguf::Gguf;
@@ -27,7 +25,6 @@ pub struct Yardstick<'a> {
     tensors: Tensors<'a>,
     file: &'a [u8],
     threads: usize,
-    gelu_in_halves: bool,
 }
 
 impl<'a> Yardstick<'a> {
@@ -41,17 +38,7 @@ impl<'a> Yardstick<'a> {
             tensors,
             file,
             threads: threads.max(1),
-            gelu_in_halves: false,
         })
-    }
-
-    /// The same with GELU's argument and result rounded to f16. That is how llama.cpp has it, in a table, even
-    /// where it computes in f32; who compares with its numbers wants the same.
-    pub fn with_gelu_in_halves(self) -> Self {
-        Self {
-            gelu_in_halves: true,
-            ..self
-        }
     }
 
     /// What the model is.
@@ -129,7 +116,6 @@ impl<'a> Yardstick<'a> {
         let up = self.multiply(expert.up, x);
         let active = |x: f64| match self.tensors.architecture.gate {
             Gate::Silu => x / (1.0 + libm::exp(-x)),
-            Gate::Gelu if self.gelu_in_halves => half(gelu(half(x))),
             Gate::Gelu => gelu(x),
         };
         let pairs = hidden.iter_mut().zip(up);
@@ -266,10 +252,6 @@ pub fn log_probabilities(logits: &[f64]) -> Vec<f64> {
 fn gelu(x: f64) -> f64 {
     let root = (2.0 / std::f64::consts::PI).sqrt();
     0.5 * x * (1.0 + libm::tanh(root * (x + 0.044715 * x * x * x)))
-}
-
-fn half(x: f64) -> f64 {
-    f16::from_f32(x as f32).to_f64()
 }
 
 fn add(x: &mut [f64], y: &[f64]) {

@@ -39,6 +39,38 @@ pub fn gemma_steps() -> Steps {
     serde_json::from_str(include_str!("../golden/gemma3-steps.json")).unwrap()
 }
 
+/// The same, from a llama.cpp that computes GELU instead of reading it from a table of f16.
+pub fn gemma_steps_with_computed_gelu() -> Steps {
+    #[derive(Deserialize)]
+    struct Computed {
+        prompts: Vec<ComputedPrompt>,
+    }
+    #[derive(Deserialize)]
+    struct ComputedPrompt {
+        name: String,
+        steps: Vec<[f64; 5]>,
+    }
+    let text = include_str!("../golden/gemma3-steps-computed-gelu.json");
+    let computed: Computed = serde_json::from_str(text).unwrap();
+    let mut all = gemma_steps();
+    assert_eq!(all.prompts.len(), computed.prompts.len());
+    for (prompt, computed) in all.prompts.iter_mut().zip(computed.prompts) {
+        assert_eq!(prompt.name, computed.name);
+        assert_eq!(prompt.steps.len(), computed.steps.len());
+        for (step, values) in prompt.steps.iter_mut().zip(computed.steps) {
+            assert_eq!(step.top.len(), values.len());
+            let pairs = step.top.iter_mut().zip(values);
+            pairs.for_each(|((_, expected), value)| *expected = value);
+        }
+    }
+    all
+}
+
+/// Whether tests may take as long as they like.
+pub fn is_long() -> bool {
+    std::env::var("TROOP_LONG").is_ok_and(|long| long == "1")
+}
+
 /// The text that perplexity is measured on.
 pub const PERPLEXITY_TEXT: &str = include_str!("../golden/perplexity.txt");
 
@@ -54,6 +86,15 @@ pub fn gemma() -> Vec<u8> {
 
 /// A text of 1,500 tokens and more.
 pub fn long_ids() -> Vec<u32> {
-    let longest = |prompt: &Prompt| prompt.ids.len();
-    steps().prompts.into_iter().max_by_key(longest).unwrap().ids
+    longest(steps())
+}
+
+/// The same for Gemma 3.
+pub fn gemma_long_ids() -> Vec<u32> {
+    longest(gemma_steps())
+}
+
+fn longest(steps: Steps) -> Vec<u32> {
+    let length = |prompt: &Prompt| prompt.ids.len();
+    steps.prompts.into_iter().max_by_key(length).unwrap().ids
 }
