@@ -17,13 +17,14 @@ use crate::invitation::Secret;
 use crate::ledger::LedgerHandle;
 use crate::ledger::protocol::GrantError;
 use crate::names;
+use crate::questions::{Answer, Question};
 use crate::shell::{Node, Seat};
 use crate::store::{StoreError, Writer, reopen};
 use protocol::{Change, Done, Effect, Input, Order};
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use store::AdmissionsStore;
 
@@ -86,6 +87,23 @@ impl AdmissionsHandle {
     pub async fn renew(&self, node: NodeId) -> Result<Vec<u8>, JoinRefusal> {
         let (_, certificate) = self.admit(Order::Renew { node }).await?;
         Ok(certificate)
+    }
+
+    /// The answer to a question of the node `from`, if it is one for the admissions.
+    pub async fn answer(&self, from: NodeId, question: &Question) -> Option<Answer> {
+        let admitted = match question {
+            Question::Join {
+                secret,
+                roles,
+                name,
+            } => self.redeem(from, *secret, *roles, name).await,
+            Question::Renew => self.renew(from).await,
+            _ => return None,
+        };
+        Some(match admitted {
+            Ok(certificate) => Answer::Joined { certificate },
+            Err(refusal) => Answer::JoinRefused { refusal },
+        })
     }
 
     /// All nodes that belong, in order of their coming.
@@ -164,6 +182,24 @@ impl AdmissionsHandle {
     }
 }
 
+/// Who was put out: for whoever judges a peer and cannot wait for an answer.
+#[derive(Clone, Debug, Default)]
+pub struct Outcasts(Arc<RwLock<BTreeSet<NodeId>>>);
+
+impl Outcasts {
+    /// Whether `node` was put out.
+    pub fn has(&self, node: NodeId) -> bool {
+        let outcasts = self.0.read().unwrap_or_else(|dead| dead.into_inner());
+        outcasts.contains(&node)
+    }
+
+    /// From now on these are out too.
+    pub fn add(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        let mut outcasts = self.0.write().unwrap_or_else(|dead| dead.into_inner());
+        outcasts.extend(nodes);
+    }
+}
+
 /// All an admissions office needs from outside.
 pub struct AdmissionsArgs {
     /// The node it works for.
@@ -172,6 +208,8 @@ pub struct AdmissionsArgs {
     pub key: NodeKey,
     /// Its file.
     pub path: PathBuf,
+    /// Where it says who was put out.
+    pub outcasts: Outcasts,
 }
 
 /// The actor.
@@ -185,6 +223,7 @@ pub struct AdmissionsState {
     writer: Writer<(u64, Box<Change>)>,
     waiting: BTreeMap<u64, Reply>,
     calls: u64,
+    outcasts: Outcasts,
 }
 
 impl AdmissionsState {
@@ -193,6 +232,7 @@ impl AdmissionsState {
         for port in ports {
             match port {
                 Effect::Persist { write, change } => self.writer.put((write, change))?,
+                Effect::PutOut { node } => self.outcasts.add([node]),
                 Effect::Answer { call, outcome } => {
                     if let Some(reply) = self.waiting.remove(&call) {
                         // Whoever asked may have gone; the deed stands.
@@ -223,6 +263,7 @@ impl Admissions {
         })
         .await?;
         let register = Register::new(args.key, kept);
+        args.outcasts.add(register.removed());
         let me = myself.clone();
         let writer = Writer::start(
             names::ADMISSIONS,
@@ -246,6 +287,7 @@ impl Admissions {
             writer,
             waiting: BTreeMap::new(),
             calls: 0,
+            outcasts: args.outcasts,
         })
     }
 

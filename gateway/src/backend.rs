@@ -100,4 +100,22 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Has a model that is on this machine served from now on.
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>>;
+
+    /// Invites machines to the troop.
+    fn invite(
+        &self,
+        wanted: control::InviteWanted,
+    ) -> Later<'_, Result<control::InviteMade, Problem>>;
+
+    /// All invitations, without their secrets.
+    fn invites(&self) -> Later<'_, Result<Vec<control::Invite>, Problem>>;
+
+    /// Takes back the one invitation whose id begins so.
+    fn revoke_invite<'a>(&'a self, prefix: &'a str) -> Later<'a, Result<control::Invite, Problem>>;
+
+    /// All nodes that were let in.
+    fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>>;
+
+    /// Puts out the one node that is called so, or whose id begins so.
+    fn remove_member<'a>(&'a self, pick: &'a str) -> Later<'a, Result<control::Member, Problem>>;
 }

@@ -15,6 +15,12 @@
 //! objects as on every other route.
 
 pub(crate) mod routes;
+mod troop;
+
+pub use troop::{
+    Invite, InviteCreated, InviteMade, InviteRevoked, InviteWanted, Invites, Member, MemberRemoved,
+    Members,
+};
 
 use serde::{Deserialize, Serialize};
 

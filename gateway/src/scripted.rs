@@ -208,6 +208,49 @@ impl Backend for Scripted {
             already: true,
         }))
     }
+
+    fn invite(
+        &self,
+        wanted: control::InviteWanted,
+    ) -> Later<'_, Result<control::InviteMade, Problem>> {
+        now(Ok(control::InviteMade {
+            token: "trp1".to_owned(),
+            only_here: wanted.addresses.is_empty(),
+            addresses: wanted.addresses,
+            invite: invite(),
+        }))
+    }
+
+    fn invites(&self) -> Later<'_, Result<Vec<control::Invite>, Problem>> {
+        now(Ok(vec![invite()]))
+    }
+
+    fn revoke_invite<'a>(&'a self, _: &'a str) -> Later<'a, Result<control::Invite, Problem>> {
+        now(Ok(invite()))
+    }
+
+    fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>> {
+        now(Ok(Vec::new()))
+    }
+
+    fn remove_member<'a>(&'a self, _: &'a str) -> Later<'a, Result<control::Member, Problem>> {
+        now(Err(Problem::unavailable("admissions")))
+    }
+}
+
+fn invite() -> control::Invite {
+    control::Invite {
+        id: "0123456789ab".to_owned(),
+        state: "open".to_owned(),
+        role: "client+worker".to_owned(),
+        uses_max: 1,
+        used: 0,
+        name: None,
+        member: None,
+        credits_micros: 100_000_000,
+        created_seconds: 1_800_000_000,
+        expires_seconds: 1_800_086_400,
+    }
 }
 
 struct Noon;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use troop_actors::admissions::Outcasts;
 use troop_actors::engine_process::{EngineProcessHandle, Roster, Served};
 use troop_actors::ids::{MemberId, digest};
 use troop_actors::keyring::OWNER;
@@ -112,6 +113,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         key: key.clone(),
         owner,
         folder: home.folder().to_owned(),
+        outcasts: Outcasts::default(),
         engines: Arc::new(engines),
         served: Roster::new(served.collect()),
         gateway: GatewayArgs {

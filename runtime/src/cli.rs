@@ -11,6 +11,7 @@ mod fault;
 mod fit;
 mod help;
 mod interrupt;
+mod invite;
 mod key;
 mod ledger;
 mod models;
@@ -19,6 +20,7 @@ mod pause;
 mod progress;
 mod ps;
 mod run;
+mod spans;
 mod status;
 mod table;
 
@@ -93,7 +95,7 @@ struct Line {
     #[arg(long, global = true, env = "TROOP_OFFLINE", value_parser = FalseyValueParser::new())]
     offline: bool,
     /// How long the node may take to answer, as in 500ms, 30s or 5m
-    #[arg(long, global = true, env = "TROOP_TIMEOUT", value_name = "TIME", value_parser = time_span)]
+    #[arg(long, global = true, env = "TROOP_TIMEOUT", value_name = "TIME", value_parser = spans::patience)]
     timeout: Option<Duration>,
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -112,6 +114,7 @@ enum Color {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run a node: fetch what it serves, serve it, keep the books
+    #[command(visible_alias = "up")]
     Node(node::NodeArgs),
     /// Talk with a model, or ask it once
     Run(run::RunArgs),
@@ -142,6 +145,12 @@ enum Verb {
     Credit(key::CreditArgs),
     /// Recompute the books
     Ledger(ledger::LedgerArgs),
+    /// Invite other machines to the troop; list and revoke invitations
+    Invite(invite::InviteArgs),
+    /// List and remove the machines of the troop
+    Member(invite::MemberArgs),
+    /// Forget the troop that this machine belongs to
+    Leave,
     /// Read and write the file that stands for flags
     Config(config::ConfigArgs),
     /// Print what a shell needs to complete these words
@@ -268,25 +277,6 @@ fn wants_json() -> bool {
         || std::env::var_os("TROOP_JSON").is_some_and(|value| !value.is_empty())
 }
 
-/// A span of time: a number, and `ms`, `s`, `m` or `h`; seconds where neither is said.
-fn time_span(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit_ms = match &text[digits.len()..] {
-        "ms" => 1,
-        "s" | "" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("use ms, s, m or h".to_owned()),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "use a whole number".to_owned())?;
-    match number.checked_mul(unit_ms) {
-        Some(ms) if (1..=TIME_SPAN_MS_MAX).contains(&ms) => Ok(Duration::from_millis(ms)),
-        _ => Err("use more than nothing and at most a day".to_owned()),
-    }
-}
-
 /// A path, with or without `unix:` before it.
 fn socket(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("unix:").unwrap_or(text);
@@ -329,6 +319,9 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Key(args)) => key::go(&context, args),
         Some(Verb::Credit(args)) => key::credit(&context, args),
         Some(Verb::Ledger(args)) => ledger::go(&context, args),
+        Some(Verb::Invite(args)) => invite::go(&context, args),
+        Some(Verb::Member(args)) => invite::member(&context, args),
+        Some(Verb::Leave) => invite::leave(&context),
         Some(Verb::Config(args)) => config::go(&context, args),
         Some(Verb::Completions(args)) => completions::go(Line::command(), &args),
         Some(Verb::Help(args)) => help::go(&context, Line::command(), &args),
@@ -375,8 +368,6 @@ fn tokio() -> Result<tokio::runtime::Runtime, Fault> {
 
 /// How often what is watched is looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
-/// A day: whoever waits longer for an answer has forgotten the question.
-const TIME_SPAN_MS_MAX: u64 = 24 * 3_600_000;
 const AFTER_HELP: &str = "\
 Examples:
   troop node                              serve smollm2 on http://127.0.0.1:9000/v1
@@ -400,31 +391,5 @@ mod tests {
             .collect();
         // How much is said is TROOP_LOG's, which can say more than a count.
         assert_eq!(bare, ["verbose"]);
-    }
-
-    #[test]
-    fn a_span_of_time_has_a_unit_and_bounds() {
-        let cases = [
-            ("30s", Some(30_000)),
-            ("30", Some(30_000)),
-            ("250ms", Some(250)),
-            ("2m", Some(120_000)),
-            ("24h", Some(86_400_000)),
-            ("25h", None),
-            ("0", None),
-            ("", None),
-            ("s", None),
-            ("-1s", None),
-            ("1.5s", None),
-            ("99999999999999999999h", None),
-            ("3 é", None),
-        ];
-        for (text, ms) in cases {
-            assert_eq!(
-                time_span(text).ok(),
-                ms.map(Duration::from_millis),
-                "{text}"
-            );
-        }
     }
 }

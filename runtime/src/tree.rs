@@ -9,7 +9,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use troop_actors::admissions::{Admissions, AdmissionsArgs};
+use troop_actors::admissions::{Admissions, AdmissionsArgs, Outcasts};
 use troop_actors::doorkeeper::{Doorkeeper, DoorkeeperArgs};
 use troop_actors::engine_process::{EngineProcess, EngineProcessArgs, Engines, Roster};
 use troop_actors::ids::{MemberId, NodeKey};
@@ -42,6 +42,8 @@ pub struct Roots {
     pub owner: MemberId,
     /// The folder of its stores.
     pub folder: PathBuf,
+    /// Who was put out of its troop.
+    pub outcasts: Outcasts,
     /// How engines are started.
     pub engines: Arc<dyn Engines>,
     /// What is served from the start.
@@ -150,6 +152,7 @@ fn admissions(roots: &Roots) -> Start {
             node: roots.node.clone(),
             key: roots.key.clone(),
             path: roots.folder.join("admissions.redb"),
+            outcasts: roots.outcasts.clone(),
         },
     )
 }

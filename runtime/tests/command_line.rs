@@ -4,13 +4,14 @@
 #[allow(dead_code)] // Each test program uses a part of it.
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Output, Stdio};
 use support::{Folder, until};
+use troop_actors::invitation::Invitation;
 
 /// A folder of its own, for its owner alone.
 fn folder(name: &str) -> Folder {
@@ -109,6 +110,88 @@ fn a_guest_is_never_the_owner_and_gets_what_is_given_or_a_reason() {
     let stranger = folder.troop(&["credit", "boo", "1", "--json"]);
     assert_eq!(error(&stranger), (Some(3), "member_not_found".to_owned()));
     assert_eq!(folder.json(&["ledger", "verify"])["ok"], true);
+}
+
+#[test]
+fn an_invitation_is_made_listed_and_taken_back_and_its_secret_is_shown_once() {
+    let folder = folder("invite");
+    let _node = Coordinator::start(&folder, &[]);
+    let invite = |more: &[&str]| {
+        let words = ["invite", "--address", "192.0.2.7:9001"];
+        folder.json(&[&words[..], more].concat())
+    };
+    let made = invite(&["--role", "client", "--uses", "5", "--ttl", "7d"]);
+    let token = made["token"].as_str().expect("a token");
+    assert!(token.len() <= 120, "{token}");
+    let read: Invitation = token.parse().expect("it reads back");
+    assert_eq!(read.addresses, ["192.0.2.7:9001".parse().unwrap()]);
+    assert_eq!(made["role"], "client");
+    let (created, expires) = (&made["created_seconds"], &made["expires_seconds"]);
+    let life = expires.as_u64().expect("a time") - created.as_u64().expect("a time");
+    assert_eq!(life, 7 * 24 * 3600);
+
+    let own = invite(&["--member", "owner", "--name", "attic"]);
+    assert_eq!(own["member"], folder.json(&["status"])["owner"]);
+    let listed = folder.json(&["invite", "list"]);
+    assert_eq!(listed["invites"].as_array().map(Vec::len), Some(2));
+    assert!(!listed.to_string().contains("trp1"), "{listed}");
+    let id = own["id"].as_str().expect("an id");
+    assert_eq!(folder.json(&["invite", "revoke", id])["state"], "revoked");
+    let lines = folder.troop(&["invite", "list"]);
+    let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
+    assert!(
+        lines.contains("revoked") && lines.contains("attic"),
+        "{lines}"
+    );
+    assert_eq!(folder.json(&["member", "list"])["members"], json!([]));
+
+    let refused: [(&[&str], Option<i32>, &str); 8] = [
+        (&["invite", "--uses", "0"], Some(2), "usage"),
+        (&["invite", "--uses", "101"], Some(2), "usage"),
+        (&["invite", "--ttl", "31d"], Some(2), "usage"),
+        (&["invite", "--role", "coordinator"], Some(2), "usage"),
+        (&["invite", "--address", "192.0.2.7:0"], Some(2), "usage"),
+        (
+            &["invite", "--address", "192.0.2.7:1", "--member", "bo"],
+            Some(3),
+            "member_not_found",
+        ),
+        (&["invite", "revoke", "zz"], Some(3), "invite_not_found"),
+        (&["member", "remove", "bo"], Some(3), "member_not_found"),
+    ];
+    for (line, code, name) in refused {
+        let line = [line, &["--json"]].concat();
+        assert_eq!(
+            error(&folder.troop(&line)),
+            (code, name.to_owned()),
+            "{line:?}"
+        );
+    }
+    let leave = error(&folder.troop(&["leave", "--json"]));
+    assert_eq!(leave.0, Some(1), "it runs");
+}
+
+#[test]
+fn a_mistyped_token_is_told_apart_from_a_file_that_is_not_there() {
+    let folder = folder("token");
+    let good = "trp1pqqqsyqcyq5rqwzqfpg9scrgwpugpzysnzs23v9ccrydpk8qarc06tfd95kj6tfd95kj6tfd95kj62pxq4qq3ggefutmw9y";
+    let mistyped = good.replacen("tfd9", "tfd8", 1);
+    let file = folder.0.join("invite");
+    fs::write(&file, format!("{mistyped}\n")).expect("a file");
+    let file = format!("file:{}", file.display());
+    let cases = [
+        ("hello", "begins with trp1"),
+        (&mistyped[..], "checksum"),
+        (&file[..], "checksum"),
+        ("file:/nowhere/at/all", "No such file"),
+    ];
+    for (token, words) in cases {
+        let output = folder.troop(&["up", "--join", token]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(folder.json(&["leave"])["left"], false);
 }
 
 #[test]

@@ -167,6 +167,11 @@ pub enum Effect {
         /// What it changes.
         change: Box<Change>,
     },
+    /// A node is out, from now on and whatever the disk says.
+    PutOut {
+        /// The node.
+        node: NodeId,
+    },
     /// Whoever waits is answered.
     Answer {
         /// Who.

@@ -56,6 +56,13 @@ impl Register {
         members
     }
 
+    /// All nodes that were put out, as far as they are remembered.
+    pub fn removed(&self) -> Vec<NodeId> {
+        let members = self.members.values();
+        let removed = members.filter(|member| member.removed.is_some());
+        removed.map(|member| member.certificate.node).collect()
+    }
+
     /// How a node stands.
     pub fn standing(&self, node: NodeId) -> Standing {
         match self.members.get(&node) {
@@ -245,6 +252,10 @@ impl Core for Register {
                         return out.push(Effect::Answer { call, outcome });
                     }
                 };
+                if let Done::Removed(member) = &done {
+                    let node = member.certificate.node;
+                    out.push(Effect::PutOut { node });
+                }
                 if let Some(change) = change {
                     self.written += 1;
                     let (write, change) = (self.written, Box::new(change));

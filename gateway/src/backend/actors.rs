@@ -1,6 +1,7 @@
 //! The backend of a running node: the other actors, asked by their handles.
 
 mod members;
+mod troop;
 
 use super::known::Known;
 use super::{Backend, Check, Later, Model};
@@ -11,6 +12,7 @@ use hyper::StatusCode;
 use members::{account_line, key_problem};
 use ractor::ActorCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use troop_actors::engine_process::{EngineProcessHandle, EngineState};
@@ -32,6 +34,7 @@ pub struct Actors {
     store: Option<Arc<Store>>,
     worker: bool,
     known: Known,
+    reached_at: Arc<dyn Fn() -> Vec<SocketAddr> + Send + Sync>,
 }
 
 impl Actors {
@@ -51,6 +54,19 @@ impl Actors {
             store,
             worker,
             known: Known::default(),
+            reached_at: Arc::new(Vec::new),
+        }
+    }
+
+    /// The same, on a node that others find at the addresses that `reached_at` says; it is asked whenever
+    /// somebody is invited, because networks come and go.
+    pub fn reached_at(
+        self,
+        reached_at: impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static,
+    ) -> Actors {
+        Actors {
+            reached_at: Arc::new(reached_at),
+            ..self
         }
     }
 
@@ -387,5 +403,28 @@ impl Backend for Actors {
                 already,
             })
         })
+    }
+
+    fn invite(
+        &self,
+        wanted: control::InviteWanted,
+    ) -> Later<'_, Result<control::InviteMade, Problem>> {
+        Box::pin(self.make_invite(wanted))
+    }
+
+    fn invites(&self) -> Later<'_, Result<Vec<control::Invite>, Problem>> {
+        Box::pin(self.list_invites())
+    }
+
+    fn revoke_invite<'a>(&'a self, prefix: &'a str) -> Later<'a, Result<control::Invite, Problem>> {
+        Box::pin(self.take_back(prefix))
+    }
+
+    fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>> {
+        Box::pin(self.list_members())
+    }
+
+    fn remove_member<'a>(&'a self, pick: &'a str) -> Later<'a, Result<control::Member, Problem>> {
+        Box::pin(self.put_out(pick))
     }
 }

@@ -114,19 +114,61 @@ pub(crate) async fn answer(
                 },
             )
         }
-        _ => match path.strip_prefix("keys/") {
-            // Every key begins with nothing.
-            Some(prefix) if !prefix.is_empty() => {
-                only(&method, &[Method::DELETE], "DELETE")?;
-                let prefix = crate::route::percent_decoded(prefix)?;
-                shared.ask("keyring", backend.revoke_key(&prefix)).await?;
-                let schema = "troop.key.revoked/v1".to_owned();
-                json(StatusCode::OK, &KeyRevoked { schema, prefix })
-            }
-            _ => error::response(&unknown_path()),
-        },
+        "invites" if method == Method::GET => {
+            let invites = shared.ask("admissions", backend.invites()).await?;
+            let schema = "troop.invites/v1".to_owned();
+            json(StatusCode::OK, &Invites { schema, invites })
+        }
+        "invites" => {
+            only(&method, &[Method::POST], "GET, POST")?;
+            let wanted: InviteWanted = read(request, shared).await?;
+            let made = shared.ask("admissions", backend.invite(wanted)).await?;
+            let schema = "troop.invite.created/v1".to_owned();
+            json(StatusCode::CREATED, &InviteCreated { schema, made })
+        }
+        "members" => {
+            get()?;
+            let members = shared.ask("admissions", backend.members()).await?;
+            let schema = "troop.members/v1".to_owned();
+            json(StatusCode::OK, &Members { schema, members })
+        }
+        _ => return remove(path, &method, shared).await,
     };
     Ok(reply)
+}
+
+/// What is named in the path ceases to be.
+async fn remove(path: &str, method: &Method, shared: &Arc<Shared>) -> Result<Reply, Problem> {
+    // Everything begins with nothing.
+    let (kind, named) = match path.split_once('/') {
+        Some((kind @ ("keys" | "invites" | "members"), named)) if !named.is_empty() => {
+            (kind, named)
+        }
+        _ => return Ok(error::response(&unknown_path())),
+    };
+    only(method, &[Method::DELETE], "DELETE")?;
+    let named = crate::route::percent_decoded(named)?;
+    let backend = &shared.backend;
+    Ok(match kind {
+        "keys" => {
+            shared.ask("keyring", backend.revoke_key(&named)).await?;
+            let schema = "troop.key.revoked/v1".to_owned();
+            let prefix = named;
+            json(StatusCode::OK, &KeyRevoked { schema, prefix })
+        }
+        "invites" => {
+            let asked = backend.revoke_invite(&named);
+            let invite = shared.ask("admissions", asked).await?;
+            let schema = "troop.invite.revoked/v1".to_owned();
+            json(StatusCode::OK, &InviteRevoked { schema, invite })
+        }
+        _ => {
+            let asked = backend.remove_member(&named);
+            let member = shared.ask("admissions", asked).await?;
+            let schema = "troop.member.removed/v1".to_owned();
+            json(StatusCode::OK, &MemberRemoved { schema, member })
+        }
+    })
 }
 
 fn paused(paused: bool) -> Paused {

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
 use std::time::Duration;
+use troop_actors::invitation::Invitation;
 
 /// Arguments of `node`.
 #[derive(Clone, Debug, Args)]
@@ -49,9 +50,15 @@ pub(super) struct NodeArgs {
         value_delimiter = ','
     )]
     models: Vec<String>,
-    /// The token of an invitation; joining nodes is not possible in this version
-    #[arg(long, env = "TROOP_JOIN", value_name = "TOKEN", hide_env_values = true)]
-    join: Option<String>,
+    /// The token of an invitation, or file:PATH; joining nodes is not possible in this version
+    #[arg(
+        long,
+        env = "TROOP_JOIN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        value_parser = super::invite::token
+    )]
+    join: Option<Invitation>,
     /// Threads of each engine [default: the machine's cores]
     #[arg(long, env = "TROOP_THREADS", value_name = "N")]
     threads: Option<NonZero<usize>>,

@@ -1,7 +1,7 @@
 //! `pause`, `drain` and `resume`: the machine is its owner's first.
 
 use super::fault::Fault;
-use super::{Context, client, print_json, time_span};
+use super::{Context, client, print_json, spans};
 use clap::Args;
 use std::time::Duration;
 use troop_gateway::control::{PauseWanted, Paused};
@@ -10,7 +10,7 @@ use troop_gateway::control::{PauseWanted, Paused};
 #[derive(Debug, Args)]
 pub(super) struct DrainArgs {
     /// How long what runs may go on, as in 30s or 5m; what is left then goes on elsewhere
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time_span)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = spans::patience)]
     grace: Duration,
 }
 

@@ -1,7 +1,8 @@
 //! Every message of every actor, with what makes it come.
 
 use troop_actors::{
-    doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session, ticket_issuer,
+    admissions, doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session,
+    ticket_issuer,
 };
 
 /// What a client does so that the message is sent.
@@ -19,6 +20,8 @@ pub(crate) enum Scene {
     Crowd,
     /// Makes a key and revokes it.
     Keys,
+    /// Makes an invitation and takes it back.
+    Invites,
     /// Runs a verb.
     Verb(&'static [&'static str]),
     /// Looks at a page.
@@ -230,6 +233,18 @@ actors! {
         Remove => [at(1, Keys)];
         Persisted => [at(1, Keys)];
         PersistFailed => [with(&["keyring-store:Write:1"], Keys)];
+    }
+    "admissions": admissions::AdmissionsMessage {
+        Input => as "its inputs, below";
+        Order => as "the input of that name";
+        Invites => [at(1, Verb(&["invite", "list"]))];
+        Members => [at(1, Verb(&["member", "list"]))];
+        Standing => as "Members, which reads the same";
+    }
+    "admissions": admissions::protocol::Input {
+        Order => [at(1, Invites), at(2, Invites)];
+        Persisted => [at(1, Invites)];
+        PersistFailed => [with(&["admissions-store:Write:1"], Invites)];
     }
     "gateway": troop_gateway::gateway::GatewayMessage {
         Addresses => [at(1, Start)];

@@ -190,6 +190,7 @@ impl World {
             Scene::KillEngine => self.kill_engine(),
             Scene::Crowd => self.crowd(),
             Scene::Keys => self.keys(),
+            Scene::Invites => self.invites(),
             Scene::Verb(args) => {
                 let output = self.folder.troop(&[args, &["--json"]].concat());
                 let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -344,6 +345,20 @@ impl World {
             return seen;
         };
         let revoked = self.folder.troop(&["key", "revoke", prefix, "--json"]);
+        let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap_or_default();
+        let word = outcome(revoked.status.success(), &answer);
+        format!("{seen}; revoke: {word}")
+    }
+
+    fn invites(&self) -> String {
+        let words = ["invite", "--address", "192.0.2.1:9001", "--json"];
+        let made = self.folder.troop(&words);
+        let answer: Value = serde_json::from_slice(&made.stdout).unwrap_or_default();
+        let seen = format!("invite: {}", outcome(made.status.success(), &answer));
+        let Some(id) = answer["id"].as_str() else {
+            return seen;
+        };
+        let revoked = self.folder.troop(&["invite", "revoke", id, "--json"]);
         let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap_or_default();
         let word = outcome(revoked.status.success(), &answer);
         format!("{seen}; revoke: {word}")

@@ -14,6 +14,7 @@ struct Office {
     register: Register,
     now: Time,
     disk: Change,
+    put_out: Vec<NodeId>,
 }
 
 impl Office {
@@ -22,6 +23,7 @@ impl Office {
             register: Register::new(NodeKey::from_secret([1; 32]), Change::default()),
             now: START,
             disk: Change::default(),
+            put_out: Vec::new(),
         }
     }
 
@@ -35,6 +37,13 @@ impl Office {
     /// Whoever orders is answered after the disk, and not before.
     fn order(&mut self, order: Order) -> Result<Done, AdmissionError> {
         let mut out = self.input(Input::Order { call: 7, order });
+        out.retain(|effect| match effect {
+            Effect::PutOut { node } => {
+                self.put_out.push(*node);
+                false
+            }
+            _ => true,
+        });
         if let Some(Effect::Persist { write, change }) =
             out.pop_if(|effect| matches!(effect, Effect::Persist { .. }))
         {
@@ -302,6 +311,9 @@ fn a_node_is_put_out_only_where_one_is_meant() {
     let pick = "2222".to_owned();
     office.order(Order::Remove { pick }).unwrap();
     assert!(office.register.members().is_empty());
+    assert_eq!(office.put_out, [NodeId([0x22; 32])]);
+    office.restart();
+    assert_eq!(office.register.removed(), office.put_out);
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Actors {
             let account = self.account_by_id(self.owner).await?;
             return Ok(account_line(self.owner, &account));
         };
-        let accounts = self.members().await?;
+        let accounts = self.accounts_and_keys().await?;
         let (member, account) = named(&accounts, asked)?;
         Ok(account_line(member, account))
     }
@@ -98,7 +98,7 @@ impl Actors {
             ));
         }
         let amount = micros(wanted.credits)?;
-        let accounts = self.members().await?;
+        let accounts = self.accounts_and_keys().await?;
         let (member, account) = named(&accounts, &wanted.member)?;
         let id = grant_id("troop/grant/more/v1", &[&member.0, wanted.id.as_bytes()]);
         match self.grant(id, member, &account.name, amount).await? {
@@ -114,7 +114,7 @@ impl Actors {
     }
 
     /// Every member: who has an account, and who has only a key so far.
-    async fn members(&self) -> Result<BTreeMap<MemberId, Account>, Problem> {
+    pub(super) async fn accounts_and_keys(&self) -> Result<BTreeMap<MemberId, Account>, Problem> {
         let accounts = self.ledger().accounts().await;
         let mut members = accounts.map_err(|_| Problem::unavailable("ledger"))?;
         let keys = self.keyring().list().await;
@@ -147,16 +147,30 @@ impl Actors {
 }
 
 /// The one among `members` that is called so, or has this id.
-fn named<'a>(
+pub(super) fn named<'a>(
     members: &'a BTreeMap<MemberId, Account>,
     asked: &str,
 ) -> Result<(MemberId, &'a Account), Problem> {
-    let found = members
+    let by_id = members
         .iter()
-        .find(|(member, account)| account.name == asked || member.to_string() == asked);
+        .filter(|(member, _)| member.to_string() == asked);
+    let by_name = members.iter().filter(|(_, account)| account.name == asked);
+    // A guest with a key and a machine that joined may be called the same; an id means one of them.
+    let found: Vec<_> = by_id.chain(by_name).collect();
+    if found.len() > 1 {
+        let message = format!(
+            "{} members are called {}; say which by id, as troop balance --all lists them",
+            found.len(),
+            shown(asked)
+        );
+        return Err(
+            Problem::new(StatusCode::CONFLICT, "member_ambiguous", message).about("member"),
+        );
+    }
     let names = || members.values().map(|account| account.name.as_str());
     found
-        .map(|(member, account)| (*member, account))
+        .first()
+        .map(|(member, account)| (**member, *account))
         .ok_or_else(|| {
             let hint = nearest(asked, names().filter(|name| !name.is_empty()))
                 .map(|near| format!("; did you mean {}?", shown(near)));
@@ -167,7 +181,7 @@ fn named<'a>(
 }
 
 /// Whole credits in microcredits.
-fn micros(credits: u64) -> Result<Micros, Problem> {
+pub(super) fn micros(credits: u64) -> Result<Micros, Problem> {
     credits.checked_mul(CREDIT).ok_or_else(|| {
         let most = u64::MAX / CREDIT;
         Problem::field("credits", format!("credits must be at most {most}"))

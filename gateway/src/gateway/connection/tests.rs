@@ -3,6 +3,7 @@
 mod answers;
 mod door;
 mod ends;
+mod owner;
 
 use serde_json::{Value, json};
 

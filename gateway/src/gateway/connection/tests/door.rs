@@ -350,62 +350,6 @@ async fn too_many_requests_and_refused_sessions_are_told_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_owner_has_routes_of_its_own() {
-    let mut house = House::new(Limits::default()).await;
-    let gift = r#"{"member":"ann","credits":1,"id":"a"}"#;
-    let cases = [
-        (ask("GET", "/v1/troop/status", ""), 200, "troop.status/v1"),
-        (ask("GET", "/v1/troop/ps", ""), 200, "troop.ps/v1"),
-        (
-            ask("GET", "/v1/troop/balance?member=ann", ""),
-            200,
-            "troop.balance/v1",
-        ),
-        (
-            ask("GET", "/v1/troop/accounts", ""),
-            200,
-            "troop.accounts/v1",
-        ),
-        (ask("GET", "/v1/troop/keys", ""), 200, "troop.keys/v1"),
-        (
-            ask("DELETE", "/v1/troop/keys/troop-ab", ""),
-            200,
-            "troop.key.revoked/v1",
-        ),
-        (
-            post("/v1/troop/keys", "", r#"{"member":"ann"}"#),
-            201,
-            "troop.key.created/v1",
-        ),
-        (post("/v1/troop/credits", "", gift), 200, "troop.credit/v1"),
-        (
-            post("/v1/troop/models/load", "", r#"{"model":"x"}"#),
-            202,
-            "troop.model.load/v1",
-        ),
-        (post("/v1/troop/drain", "", ""), 202, "troop.drain/v1"),
-    ];
-    for (request, status, schema) in cases {
-        let answer = exchange(house.connect(true, true), &request).await;
-        assert_eq!(answer.status, status, "{answer:?}");
-        assert_eq!(answer.json()["schema"], schema);
-    }
-    house.shared.stop.notified().await;
-    let refused = [
-        (ask("POST", "/v1/troop/status", ""), 405),
-        (ask("GET", "/v1/troop/nothing", ""), 404),
-        (ask("DELETE", "/v1/troop/keys/", ""), 404),
-        (post("/v1/troop/keys", "", r#"{"member":3}"#), 400),
-        (post("/v1/troop/keys", "", "{}"), 400),
-        (ask("GET", "/v1/troop/ledger/verify", ""), 503),
-    ];
-    for (request, status) in refused {
-        let answer = exchange(house.connect(true, true), &request).await;
-        assert_eq!(answer.status, status, "{answer:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_chunked_request_is_the_last_on_its_connection() {
     let mut house = House::new(Limits::default()).await;
     let body = hello().to_string();
