@@ -355,13 +355,13 @@ fn late(error: &dyn std::fmt::Display) -> GrammarError {
     }
 }
 
-/// A step's work is some milliseconds, a tenth of a second at most; a grammar's memory some ten megabytes.
+/// A mask's work is some milliseconds, twenty at most; a grammar's memory some ten megabytes.
 fn limits() -> ParserLimits {
     ParserLimits {
         max_items_in_row: 1_000,
         initial_lexer_fuel: 500_000,
         step_lexer_fuel: 200_000,
-        step_max_items: 20_000,
+        step_max_items: 5_000,
         max_lexer_states: 10_000,
         max_grammar_size: 40_000,
         precompute_large_lexemes: false,

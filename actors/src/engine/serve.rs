@@ -50,6 +50,7 @@ fn converse<F: Forward, W: Words>(
     };
     mouth.say(&mut vec![FromEngine::Ready(desk.facts().clone())])?;
     let mut out = Vec::new();
+    let mut step_ms = 0;
     loop {
         let (mut frames, mut more) = inbox.take(desk.is_idle(), true);
         let since = now();
@@ -57,7 +58,7 @@ fn converse<F: Forward, W: Words>(
             for (frame, steps) in frames {
                 desk.hear(now(), frame, steps, &mut out);
             }
-            let start = now().since_ms(since) < HEAR_MS;
+            let start = now().since_ms(since) < HEAR_MS.max(step_ms);
             (frames, more) = inbox.take(false, start);
             if !start {
                 for (frame, steps) in frames {
@@ -73,8 +74,9 @@ fn converse<F: Forward, W: Words>(
         let stepped = desk.step(began, &mut out);
         inbox.stepped(desk.stats().steps);
         let ended = now();
+        step_ms = ended.since_ms(began);
         if let Some(tokens) = stepped {
-            desk.took(tokens, ended.since_ms(began));
+            desk.took(tokens, step_ms);
         }
         desk.tick(ended, &mut out);
         mouth.say(&mut out)?;
@@ -119,8 +121,9 @@ pub fn say_unfit(message: String, output: impl Write) -> io::Result<()> {
     mouth.say(&mut vec![FromEngine::Unfit { message }])
 }
 
-/// Milliseconds in which attempts are started between two steps; then those that run go on. One that has begun to
-/// start is started, and what that takes at most is bounded by what is read of it.
+/// Milliseconds in which attempts are started between two steps, or as many as the last step took: then nobody
+/// who is to be started waits much longer for it than if all were started at once, and those that run go on at
+/// half their pace. One that has begun to start is started; what that takes is bounded by what is read of it.
 const HEAR_MS: u64 = 250;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How much work the divisors of a schema are.
 //!
 //! A grammar counts a remainder for every number below a divisor, and where two divisors hold for the same
-//! number, below their product. So divisors are small, together too, and different ones do not meet.
+//! number, below their least common multiple. So divisors are small, together too, and where they may meet.
 
 use std::collections::BTreeSet;
 
@@ -38,6 +38,16 @@ impl Divisors {
         Ok(())
     }
 
+    /// The divisor of a number for which all of them hold, as digits without the point, if it is small enough.
+    fn meeting(&self) -> Option<u64> {
+        let behind = self.known.iter().map(|(_, behind)| *behind).max()?;
+        self.known.iter().try_fold(1, |all, (digits, own)| {
+            let digits = digits * 10_u64.pow((behind - own) as u32);
+            let both = all / shared(all, digits) * digits;
+            (both <= MEETING_MAX).then_some(both)
+        })
+    }
+
     /// Whether all of them together are little enough.
     pub(super) fn check(&self) -> Result<(), GrammarError> {
         let sum: u64 = self.known.iter().map(|(digits, _)| digits).sum();
@@ -47,12 +57,22 @@ impl Divisors {
             );
             return Err(GrammarError::new(self.at.as_str(), why));
         }
-        if self.combined && self.known.len() > 1 {
-            let why = "several multipleOf cannot stand where allOf, or another keyword beside anyOf, oneOf or \
-                       $ref, may put them together";
+        if self.combined && !self.known.is_empty() && self.meeting().is_none() {
+            let why = format!(
+                "the least common multiple of all multipleOf is above {MEETING_MAX} without its point, and allOf, \
+                 or another keyword beside anyOf, oneOf or $ref, may put them together"
+            );
             return Err(GrammarError::new(self.at.as_str(), why));
         }
         Ok(())
+    }
+}
+
+/// The greatest common divisor; of 0 and a number it is that number.
+fn shared(left: u64, right: u64) -> u64 {
+    match right {
+        0 => left,
+        _ => shared(right, left % right),
     }
 }
 
@@ -60,5 +80,7 @@ impl Divisors {
 const DIVISOR_MAX: u64 = 1_000;
 /// Digits behind the point.
 const BEHIND_MAX: usize = 6;
+/// The digits of what divides a number by several of them: the grammar multiplies two such in 32 bits.
+const MEETING_MAX: u64 = 10_000;
 /// All different divisors' digits, added up: each is some microseconds of work.
 const SUM_MAX: u64 = 5_000;
