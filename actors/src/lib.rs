@@ -9,17 +9,21 @@
 //! ```
 //!
 //! What the stations share comes first: the [`contract`] between core and shell, [`ids`], the words they
-//! exchange ([`generate`], [`ticket`], [`receipt`], [`price`]), the one wiring ([`routing`]), the leaf
-//! [`ports`], and the [`shell`] that every actor sits in. Then one file per actor; the folder of the same
+//! exchange ([`generate`], [`ticket`], [`receipt`], [`price`]), the one wiring ([`routing`]), what may cross
+//! between nodes ([`letters`], [`border`], [`questions`]), the leaf [`ports`], and the [`shell`] that every
+//! actor sits in. Then one file per actor; the folder of the same
 //! name holds its core. A core never names another core: it emits effects, and `routing` says whose input
 //! an effect becomes. The simulator uses the same cores, the same routing and the same storage code.
 
+pub mod border;
 pub mod certificate;
 pub mod contract;
 pub mod generate;
 pub mod ids;
 pub mod invitation;
+pub mod letters;
 pub mod names;
+pub mod peers;
 pub mod planted;
 pub mod ports;
 pub mod price;

@@ -174,10 +174,13 @@ impl Routed for session::protocol::Effect {
                 wiring.coordinator,
                 Message::Scheduler(scheduler::protocol::Input::Admit(admit)),
             ),
-            Effect::Finished { request } => letter(
-                wiring.coordinator,
-                Message::Scheduler(scheduler::protocol::Input::Finished { request }),
-            ),
+            Effect::Finished { request } => {
+                let client = wiring.me;
+                letter(
+                    wiring.coordinator,
+                    Message::Scheduler(scheduler::protocol::Input::Finished { client, request }),
+                )
+            }
             Effect::Knock {
                 worker,
                 request,

@@ -3,6 +3,8 @@
 //! This is the only file that names bincode, so that another codec is a change of one file. Types encoded
 //! here are never recursive: a nested input would overflow the stack, which no limit on bytes prevents.
 
+pub mod frame;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,9 +47,14 @@ pub enum WireError {
 /// `value`, preceded by `version`.
 pub fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     let mut bytes = vec![version];
-    bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
-        .expect("writing to memory cannot fail, and our types have no unencodable values");
+    put(value, &mut bytes);
     bytes
+}
+
+/// Appends `value` alone.
+fn put<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, bytes, bincode::config::standard())
+        .expect("writing to memory cannot fail, and our types have no unencodable values");
 }
 
 /// The value in `bytes`, which must be exactly one of version `version` and at most `limit` bytes long.
@@ -70,6 +77,11 @@ pub fn decode<T: DeserializeOwned>(
             known: version,
         });
     }
+    take(body)
+}
+
+/// The value that `body` is, with nothing after it.
+fn take<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
     let config = bincode::config::standard().with_limit::<DECODED_MAX>();
     let (value, read) = bincode::serde::decode_from_slice(body, config).map_err(|error| {
         WireError::Undecodable {

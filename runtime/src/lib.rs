@@ -8,6 +8,7 @@
 
 pub mod boot;
 pub mod cli;
+pub mod cluster;
 pub mod descriptors;
 pub mod engine_child;
 pub mod gatekeeper;

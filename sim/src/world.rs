@@ -29,7 +29,7 @@ use crate::workload::{self, Wish};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use troop_actors::engine::frames::{FromEngine, ToEngine};
-use troop_actors::ids::{AttemptId, MemberId, NodeKey, Passport, RequestId};
+use troop_actors::ids::{AttemptId, MemberId, NodeId, NodeKey, Passport, RequestId};
 use troop_actors::routing::Message;
 use troop_actors::session::protocol::{Input, Order};
 
@@ -38,6 +38,7 @@ use troop_actors::session::protocol::{Input, Order};
 enum Happening {
     /// A message arrives at a node; one from the same node only in the same life of its process.
     Letter {
+        from: NodeId,
         to: usize,
         life: Option<u64>,
         message: Box<Message>,
@@ -260,14 +261,22 @@ impl World {
             return Ok(());
         }
         match happening {
-            Happening::Letter { to, life, message } => {
+            Happening::Letter {
+                from,
+                to,
+                life,
+                message,
+            } => {
                 let node = &self.nodes[to];
                 if !node.up || life.is_some_and(|life| life != node.life) {
                     return Ok(());
                 }
                 let line = format!("n{to} <- {}", describe::message(&message));
                 self.tell(&line);
-                self.deliver(to, *message)
+                match self.admitted(from, to, *message) {
+                    Some(message) => self.deliver(to, message),
+                    None => Ok(()),
+                }
             }
             Happening::Wake { node, actor, life } => self.wake(node, actor, life),
             Happening::Written { node, actor, life } => self.written(node, actor, life),

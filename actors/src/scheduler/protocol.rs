@@ -33,6 +33,8 @@ pub enum Input {
     },
     /// The session is over and its place is free. May arrive twice or never.
     Finished {
+        /// The session's node: nobody else ends a request.
+        client: NodeId,
         /// Which request.
         request: RequestId,
     },

@@ -106,7 +106,7 @@ impl Queue {
 
     fn admit(&mut self, now: Time, admit: Admit, out: &mut Vec<Effect>) {
         let request = admit.request;
-        if self.over.has(request) {
+        if self.over.has(request, admit.client) {
             return;
         }
         if let Some(entry) = self.entries.get_mut(&request) {
@@ -281,11 +281,15 @@ impl Queue {
         self.decisions.keep(now, &admit, Ok(worker), candidates);
     }
 
-    fn finished(&mut self, now: Time, request: RequestId, out: &mut Vec<Effect>) {
-        self.workers.forget(request);
+    fn finished(&mut self, now: Time, client: NodeId, request: RequestId, out: &mut Vec<Effect>) {
         let Some(entry) = self.entries.get_mut(&request) else {
-            return self.over.remember(request);
+            self.workers.forget(request);
+            return self.over.remember(request, client);
         };
+        // A worker knows the requests it serves: it must not end them for the client.
+        if entry.admit.client != client {
+            return;
+        }
         match &mut entry.stage {
             // The hold is on its way: the session gets its ticket after all, and releases it by that.
             Stage::Holding { .. } => return,
@@ -303,7 +307,7 @@ impl Queue {
         if let Some(entry) = self.entries.remove(&request) {
             self.release(&entry, request);
         }
-        self.over.remember(request);
+        self.over.remember(request, client);
     }
 
     fn report(&mut self, now: Time, report: WorkerReport) {
@@ -316,7 +320,8 @@ impl Queue {
             }
         }
         let (entries, over) = (&self.entries, &self.over);
-        let strange = |request: &RequestId| !entries.contains_key(request) && !over.has(*request);
+        let strange =
+            |request: &RequestId| !entries.contains_key(request) && !over.has_any(*request);
         self.workers.report(now, report, strange);
     }
 
@@ -347,7 +352,7 @@ impl Core for Queue {
                 number,
                 refusal,
             } => self.not_held(now, request, number, refusal, out),
-            Input::Finished { request } => self.finished(now, request, out),
+            Input::Finished { client, request } => self.finished(now, client, request, out),
             Input::Report(report) => self.report(now, report),
         }
         self.dispatch(now, out);
@@ -375,7 +380,8 @@ impl Core for Queue {
         self.line.check();
         let mut waiting = 0;
         for (request, entry) in &self.entries {
-            assert!(!self.over.has(*request), "what is over is not here");
+            let over = self.over.has(*request, entry.admit.client);
+            assert!(!over, "what is over is not here");
             match &entry.stage {
                 Stage::Waiting { .. } => waiting += 1,
                 Stage::Holding { place, .. } | Stage::Granted { place, .. } => {

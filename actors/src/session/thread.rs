@@ -158,6 +158,11 @@ impl Thread {
             .filter(|grant| grant.attempt == attempt)
     }
 
+    /// The worker that `attempt` was given to, while this thread listens to it.
+    pub fn worker(&self, attempt: AttemptId) -> Option<NodeId> {
+        self.current(attempt).map(|grant| grant.worker)
+    }
+
     /// Whether the client may be told again how it goes: what a scheduler or a worker says too often would
     /// fill the memory of a client that does not read.
     fn may_tell(&mut self, now: Time) -> bool {

@@ -5,6 +5,7 @@ use super::forgery::STRANGER;
 use super::{Happening, World};
 use crate::checker::{Verdict, require};
 use crate::node::{Actor, Seat, TrayWrite};
+use troop_actors::border;
 use troop_actors::contract::{Core, Time};
 use troop_actors::ids::NodeId;
 use troop_actors::ledger::protocol::Outcome;
@@ -34,6 +35,16 @@ impl World {
         let thread = session::Thread::new(order, node.key.clone(), node.wiring.coordinator);
         let life = node.born();
         node.sessions.insert(request, Seat::new(thread, life));
+    }
+
+    /// What arrives at a node, if its sender may say it: the network asks the same of every letter.
+    pub(super) fn admitted(&self, from: NodeId, at: usize, message: Message) -> Option<Message> {
+        let node = &self.nodes[at];
+        if from == node.wiring.me {
+            return Some(message);
+        }
+        let holder = |request, attempt| node.sessions.get(&request)?.core.worker(attempt);
+        border::admit(from, &node.wiring, holder, message).ok()
     }
 
     /// Hands a message to its actor, if that is there.
@@ -143,11 +154,15 @@ impl World {
     /// Sends a letter: at once and surely within a node, over the network to another.
     fn send(&mut self, from: usize, to: NodeId, message: Message) {
         let message = Box::new(message);
-        if to == self.nodes[from].wiring.me {
-            let life = Some(self.nodes[from].life);
-            let to = from;
-            self.push(self.now, Happening::Letter { to, life, message });
-            return;
+        let speaker = self.nodes[from].wiring.me;
+        if to == speaker {
+            let happening = Happening::Letter {
+                from: speaker,
+                to: from,
+                life: Some(self.nodes[from].life),
+                message,
+            };
+            return self.push(self.now, happening);
         }
         let Some(to) = self.nodes.iter().position(|node| node.wiring.me == to) else {
             return;
@@ -166,6 +181,7 @@ impl World {
             self.push(
                 at,
                 Happening::Letter {
+                    from: speaker,
                     to,
                     life: None,
                     message,

@@ -7,7 +7,7 @@ use super::{Happening, World};
 use crate::faults::Fault;
 use troop_actors::ids::NodeId;
 use troop_actors::routing::Message;
-use troop_actors::{doorkeeper, engine_process, ledger};
+use troop_actors::{doorkeeper, engine_process, ledger, scheduler};
 
 /// The stranger. No node of a run has this id: it is no valid key.
 pub(super) const STRANGER: NodeId = NodeId([0xee; 32]);
@@ -37,6 +37,11 @@ impl World {
                     tally.completion_tokens / 2
                 };
             }
+            Message::Scheduler(scheduler::protocol::Input::Finished { client, .. }) => {
+                *client = STRANGER;
+            }
+            // What a worker or the coordinator told a session, told again by somebody else.
+            Message::Session(..) => {}
             _ => return,
         }
         self.strikes += 1;
@@ -46,6 +51,7 @@ impl World {
         self.push(
             at,
             Happening::Letter {
+                from: STRANGER,
                 to,
                 life: None,
                 message,

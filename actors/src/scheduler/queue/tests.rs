@@ -107,6 +107,7 @@ impl Desk {
 
     fn finished(&mut self, id: u8) -> Vec<Effect> {
         self.say(Input::Finished {
+            client: CLIENT,
             request: request(id),
         })
     }
