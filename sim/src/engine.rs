@@ -359,7 +359,10 @@ pub fn right(generate: &Generate) -> Right {
                 .min();
             if let Some(stop) = stop {
                 bytes.truncate(stop);
-                told.retain(|(begins, _)| *begins < stop);
+                let before = |begins: usize, token: &Told| {
+                    begins < stop || begins == stop && token.bytes.is_empty()
+                };
+                told.retain(|(begins, token)| before(*begins, token));
                 break Finish::Stop;
             }
         };

@@ -29,9 +29,11 @@ impl Held {
         self.take(count)
     }
 
-    /// All that begin before `end`, where the text is over.
+    /// All that begin before `end`, where the text is over; and those without bytes that stand just before it,
+    /// which may have been told before anybody knew where it ends.
     pub(super) fn until(&mut self, end: u64) -> Vec<Told> {
-        let count = self.tokens.partition_point(|(begins, _, _)| *begins < end);
+        let before = |(begins, ends, _): &(u64, u64, Told)| *begins < end || *ends <= end;
+        let count = self.tokens.partition_point(before);
         let tokens = self.take(count);
         self.tokens.clear();
         tokens
@@ -115,6 +117,13 @@ mod tests {
                 Finish::Stop,
                 &[("a", &[0]), ("b", &[]), ("", &[1])],
             ),
+            // A control token before a stop string is told, whether it had to wait or not.
+            (
+                &[b"a", b"", b"END"],
+                Finish::Stop,
+                &[("a", &[0]), ("", &[1])],
+            ),
+            (&[b"E", b"", b"END"], Finish::Stop, &[("E", &[0, 1])]),
             // Halves of a character come with the whole.
             (
                 &[b"\xc3", b"\xa9", b"\xc3"],
