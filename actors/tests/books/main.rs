@@ -1,5 +1,6 @@
 //! The books under every order of events, on every kind of disk, and in actors that are killed.
 
+mod admissions;
 mod desk;
 mod disk;
 mod faults;

@@ -70,14 +70,14 @@ impl Actor for Listener {
 }
 
 /// A node in a folder of its own, which goes with it.
-struct House {
-    node: Arc<Node>,
+pub(crate) struct House {
+    pub(crate) node: Arc<Node>,
     clock: Arc<Hands>,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl House {
-    fn new(name: &str) -> House {
+    pub(crate) fn new(name: &str) -> House {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
@@ -100,7 +100,7 @@ impl House {
         }
     }
 
-    async fn ledger(&self) -> ActorRef<LedgerMessage> {
+    pub(crate) async fn ledger(&self) -> ActorRef<LedgerMessage> {
         let args = LedgerArgs {
             node: self.node.clone(),
             path: self.folder.join("ledger.redb"),
