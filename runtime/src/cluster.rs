@@ -378,3 +378,6 @@ fn reason_of(closed: &quinn::ConnectionError) -> (Option<VarInt>, String) {
 }
 
 const FAREWELL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -291,3 +291,107 @@ async fn datagrams_arrive_between_members() {
     }
     assert_eq!(soon(two.packets.recv()).await, Some((one.me, bytes)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_may_not_ask_and_a_bad_certificate_is_refused_by_its_reason() {
+    let mut member = Peer::start(1);
+    let stranger = Peer::at(2, "127.0.0.1:0", b"");
+    stranger.knows(&member);
+    let reason = "only members may ask this".to_owned();
+    let node = member.me;
+    let refused = Err(RemoteError::Refused { node, reason });
+    assert_eq!(stranger.ping(member.me).await, refused);
+    let _ = stranger.cluster.cast(member.me, finished(stranger.me, 1));
+    let _ = stranger
+        .cluster
+        .cast(member.me, knock(stranger.me, "the prompt"));
+    let forger = Peer::at(3, "127.0.0.1:0", b"forged");
+    forger.knows(&member);
+    let reason = "this is no certificate".to_owned();
+    let refused = Err(RemoteError::Refused { node, reason });
+    assert_eq!(forger.ping(member.me).await, refused);
+    // What a member says afterwards is the first thing that is heard.
+    let other = Peer::start(4);
+    other.knows(&member);
+    assert_eq!(other.ping(member.me).await, Ok(Answer::Pong));
+    assert_eq!(other.cluster.cast(member.me, finished(other.me, 2)), Ok(()));
+    assert_eq!(member.letter().await, finished(other.me, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_answers_at_an_address_with_another_key_is_not_talked_to() {
+    let (one, two) = (Peer::start(1), Peer::start(2));
+    let third = key(3).node();
+    one.cluster.know(third, vec![two.address()]);
+    let failed = one.ping(third).await;
+    assert!(matches!(failed, Err(RemoteError::Unreachable { node, .. }) if node == third));
+    assert_eq!(
+        (one.cluster.peers().len(), two.cluster.peers().len()),
+        (0, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_of_somebody_who_is_not_the_coordinator_is_dropped() {
+    let (coordinator, worker, mut client) = (Peer::start(1), Peer::start(3), Peer::start(2));
+    coordinator.knows(&client);
+    worker.knows(&client);
+    let queued = |ahead| Message::Session(REQUEST, session::protocol::Input::Queued { ahead });
+    assert_eq!(worker.cluster.cast(client.me, queued(1)), Ok(()));
+    // What comes after it on the same channel is the first thing that is heard.
+    let after = finished(worker.me, 7);
+    assert_eq!(worker.cluster.cast(client.me, after.clone()), Ok(()));
+    assert_eq!(client.letter().await, after);
+    assert_eq!(coordinator.cluster.cast(client.me, queued(2)), Ok(()));
+    assert_eq!(client.letter().await, queued(2));
+    // Nor does a worker speak of an attempt that it was never asked for.
+    assert!(worker.cluster.cast(client.me, token(0)).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_started_again_on_its_port_is_found_again() {
+    let one = Peer::start(1);
+    let two = Peer::start(2);
+    let at = two.address().to_string();
+    one.knows(&two);
+    assert_eq!(one.ping(two.me).await, Ok(Answer::Pong));
+    two.cluster.close().await;
+    drop(two);
+    let again = soon(async {
+        loop {
+            let bound = std::net::UdpSocket::bind(&at).map(drop);
+            if bound.is_ok() {
+                return Peer::at(2, &at, b"member");
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let two = again.await;
+    let found = soon(async {
+        while one.ping(two.me).await != Ok(Answer::Pong) {
+            tokio::task::yield_now().await;
+        }
+    });
+    found.await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_dial_each_other_at_once_come_to_use_one_connection() {
+    for round in 0..5 {
+        let (one, two) = (Peer::start(10 + 2 * round), Peer::start(11 + 2 * round));
+        one.knows(&two);
+        two.knows(&one);
+        let (there, back) = tokio::join!(one.ping(two.me), two.ping(one.me));
+        assert_eq!((there, back), (Ok(Answer::Pong), Ok(Answer::Pong)));
+        let agreed = soon(async {
+            loop {
+                let (at_one, at_two) = (one.cluster.peers(), two.cluster.peers());
+                if at_one[0].dialled != at_two[0].dialled {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        agreed.await;
+    }
+}

@@ -25,7 +25,7 @@ const ADDRESSES_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// The version it speaks.
-    version: u16,
+    pub(super) version: u16,
     /// What else it understands, a bit each.
     features: u64,
     /// The number its process drew at its start.
@@ -38,7 +38,7 @@ pub(super) struct Hello {
 
 /// The answer to a hello.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Reply {
+pub(super) enum Reply {
     /// Come in.
     Welcome(Hello),
     /// The versions do not go together.
@@ -55,7 +55,7 @@ pub(super) struct Met {
 }
 
 impl Inner {
-    fn hello(&self) -> Hello {
+    pub(super) fn hello(&self) -> Hello {
         let own = lock(&self.own);
         let mut addresses = own.addresses.clone();
         addresses.truncate(ADDRESSES_MAX);

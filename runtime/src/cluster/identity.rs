@@ -38,6 +38,12 @@ pub(super) fn server(key: &NodeKey) -> Result<QuicServerConfig, Error> {
 
 /// What a node shows to `peer`, which it dials; whoever has another key is not talked to.
 pub(super) fn client(key: &NodeKey, peer: NodeId) -> Result<QuicClientConfig, Error> {
+    QuicClientConfig::try_from(client_tls(key, peer)?)
+        .map_err(|error| Error::General(error.to_string()))
+}
+
+/// The same, before QUIC makes it its own.
+pub(super) fn client_tls(key: &NodeKey, peer: NodeId) -> Result<rustls::ClientConfig, Error> {
     let verifier = Keys {
         expected: Some(peer),
     };
@@ -52,7 +58,7 @@ pub(super) fn client(key: &NodeKey, peer: NodeId) -> Result<QuicClientConfig, Er
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config.enable_sni = false;
-    QuicClientConfig::try_from(config).map_err(|error| Error::General(error.to_string()))
+    Ok(config)
 }
 
 /// Who is at the other end of a connection whose handshake is over.
