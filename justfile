@@ -29,6 +29,10 @@ mutants SEEDS="500":
 kernels-bench:
     cargo run --release --quiet -p troop-kernels --example bench
 
+# Calls, letters and tokens between two nodes, beside bare QUIC.
+bench-cluster:
+    cargo run --release --quiet -p troop --example bench_cluster
+
 # An independent reader of the synthetic models: every architecture in every format.
 reader:
     kernels/tests/reader/run

@@ -19,7 +19,7 @@ mod calls;
 mod dial;
 mod frames;
 mod hello;
-mod identity;
+pub mod identity;
 pub mod limits;
 mod link;
 

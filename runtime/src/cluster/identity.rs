@@ -23,7 +23,7 @@ use troop_actors::ids::{Digest, NodeId, NodeKey, digest, verifies_bytes};
 const ALPN: &[u8] = b"troop/1";
 
 /// What a node shows to those that dial it.
-pub(super) fn server(key: &NodeKey) -> Result<QuicServerConfig, Error> {
+pub fn server(key: &NodeKey) -> Result<QuicServerConfig, Error> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(Keys { expected: None }))
@@ -37,7 +37,7 @@ pub(super) fn server(key: &NodeKey) -> Result<QuicServerConfig, Error> {
 }
 
 /// What a node shows to `peer`, which it dials; whoever has another key is not talked to.
-pub(super) fn client(key: &NodeKey, peer: NodeId) -> Result<QuicClientConfig, Error> {
+pub fn client(key: &NodeKey, peer: NodeId) -> Result<QuicClientConfig, Error> {
     QuicClientConfig::try_from(client_tls(key, peer)?)
         .map_err(|error| Error::General(error.to_string()))
 }

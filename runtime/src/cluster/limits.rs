@@ -64,7 +64,7 @@ const INCOMING_BYTES: u64 = 1 << 20;
 const INCOMING_BYTES_ALL: u64 = 32 << 20;
 
 /// How every connection behaves, whoever dialled.
-pub(super) fn transport() -> Arc<TransportConfig> {
+pub fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
@@ -81,7 +81,7 @@ pub(super) fn transport() -> Arc<TransportConfig> {
 }
 
 /// How a node is dialled.
-pub(super) fn server(key: &NodeKey) -> Result<ServerConfig, quinn::rustls::Error> {
+pub fn server(key: &NodeKey) -> Result<ServerConfig, quinn::rustls::Error> {
     let mut server = ServerConfig::with_crypto(Arc::new(identity::server(key)?));
     server
         .transport_config(transport())
