@@ -24,7 +24,7 @@ use protocol::{Change, Done, Effect, Input, Order};
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 use store::AdmissionsStore;
 
@@ -183,20 +183,41 @@ impl AdmissionsHandle {
 }
 
 /// Who was put out: for whoever judges a peer and cannot wait for an answer.
-#[derive(Clone, Debug, Default)]
-pub struct Outcasts(Arc<RwLock<BTreeSet<NodeId>>>);
+#[derive(Clone, Default)]
+pub struct Outcasts(Arc<Out>);
+
+#[derive(Default)]
+struct Out {
+    nodes: RwLock<BTreeSet<NodeId>>,
+    part: OnceLock<Box<dyn Fn(NodeId) + Send + Sync>>,
+}
 
 impl Outcasts {
+    /// Has `part` end what is open with whoever is put out from now on. The first call counts.
+    pub fn part_by(&self, part: impl Fn(NodeId) + Send + Sync + 'static) {
+        let _ = self.0.part.set(Box::new(part));
+    }
+
     /// Whether `node` was put out.
     pub fn has(&self, node: NodeId) -> bool {
-        let outcasts = self.0.read().unwrap_or_else(|dead| dead.into_inner());
-        outcasts.contains(&node)
+        let nodes = self.0.nodes.read().unwrap_or_else(|dead| dead.into_inner());
+        nodes.contains(&node)
     }
 
     /// From now on these are out too.
     pub fn add(&self, nodes: impl IntoIterator<Item = NodeId>) {
-        let mut outcasts = self.0.write().unwrap_or_else(|dead| dead.into_inner());
-        outcasts.extend(nodes);
+        for node in nodes {
+            let mut out = self
+                .0
+                .nodes
+                .write()
+                .unwrap_or_else(|dead| dead.into_inner());
+            let new = out.insert(node);
+            drop(out);
+            if let Some(part) = self.0.part.get().filter(|_| new) {
+                part(node);
+            }
+        }
     }
 }
 
