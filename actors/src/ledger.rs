@@ -18,6 +18,7 @@ pub use store::LedgerStore;
 use crate::ids::{Digest, MemberId};
 use crate::names;
 use crate::price::{Micros, Prices};
+use crate::questions::{Answer, Question};
 use crate::routing::LedgerPort;
 use crate::shell::{Node, Seat};
 use crate::store::{StoreError, Writer, open_file, reopen};
@@ -131,6 +132,21 @@ impl LedgerHandle {
             )
         })
         .await
+    }
+
+    /// The account of this node's own member; asked of the coordinator, wherever that is.
+    pub async fn own(&self, member: MemberId) -> Result<Account, Away> {
+        if self.0.coordinates() {
+            return self.account(member).await;
+        }
+        match self
+            .0
+            .ask_coordinator(Question::Account, CALL_DEADLINE)
+            .await
+        {
+            Ok(Answer::Account(account)) => Ok(account),
+            _ => Err(Away),
+        }
     }
 
     /// One member's account; an empty one if it never had any.

@@ -5,7 +5,10 @@
 
 use crate::contract::Time;
 use crate::ids::NodeId;
+use crate::questions::{Answer, Question, RemoteError};
 use crate::routing::Message;
+use core::time::Duration;
+use std::pin::Pin;
 
 /// Where shells read the time.
 pub trait Clock: Send + Sync + 'static {
@@ -25,7 +28,13 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends one ordered message to `to`; casts on one pair of nodes keep their order. It may be lost, and
     /// then the cores' own deadlines notice. An error means that it was certainly not sent.
     fn cast(&self, to: NodeId, message: Message) -> Result<(), Unreachable>;
+
+    /// Asks `to`, and waits for its answer, for so long at most. Dropping the future takes the question back.
+    fn ask(&self, to: NodeId, question: Question, within: Duration) -> Asked<'_>;
 }
+
+/// An answer that is waited for.
+pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<Answer, RemoteError>> + Send + 'a>>;
 
 /// There is no way to that node now. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,5 +51,14 @@ pub struct Alone;
 impl Transport for Alone {
     fn cast(&self, to: NodeId, _message: Message) -> Result<(), Unreachable> {
         Err(Unreachable { node: to })
+    }
+
+    fn ask(&self, to: NodeId, _question: Question, _within: Duration) -> Asked<'_> {
+        Box::pin(async move {
+            Err(RemoteError::Unreachable {
+                node: to,
+                reason: "this node knows no other".to_owned(),
+            })
+        })
     }
 }

@@ -7,6 +7,9 @@ use crate::admissions::JoinRefusal;
 use crate::certificate::RoleSet;
 use crate::ids::NodeId;
 use crate::invitation::Secret;
+use crate::ledger::Account;
+use crate::scheduler::protocol::ModelReport;
+use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// What may be asked.
@@ -25,6 +28,15 @@ pub enum Question {
     },
     /// A member's next certificate; asked of a coordinator.
     Renew,
+    /// Every model that workers serve; asked of a coordinator.
+    Catalog,
+    /// The asker's own account; asked of a coordinator.
+    Account,
+    /// Where a node can be reached; asked of a coordinator.
+    Where {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 impl Question {
@@ -32,7 +44,11 @@ impl Question {
     pub fn is_for_strangers(&self) -> bool {
         match self {
             Question::Join { .. } => true,
-            Question::Ping | Question::Renew => false,
+            Question::Ping
+            | Question::Renew
+            | Question::Catalog
+            | Question::Account
+            | Question::Where { .. } => false,
         }
     }
 }
@@ -52,7 +68,16 @@ pub enum Answer {
         /// Why.
         refusal: JoinRefusal,
     },
+    /// To `Catalog`: each model with the worker that serves it, at most [`CATALOG_MAX`] of them.
+    Catalog(Vec<(NodeId, ModelReport)>),
+    /// To `Account`.
+    Account(Account),
+    /// To `Where`: the likeliest first, none where the node is not known.
+    Where(Vec<SocketAddr>),
 }
+
+/// Models of a catalog that is told to another node, at most.
+pub const CATALOG_MAX: usize = 1024;
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -114,6 +139,15 @@ mod tests {
         let joined = [&[1, 1][..], &[5; 16], &[3, 3], b"box"].concat();
         assert_eq!(wire::encode(1, &join), joined);
         assert_eq!(wire::encode(1, &Question::Renew), [1, 2]);
+        assert_eq!(wire::encode(1, &Question::Catalog), [1, 3]);
+        assert_eq!(wire::encode(1, &Question::Account), [1, 4]);
+        let node = NodeId([6; 32]);
+        let asked = [&[1, 5][..], &[6; 32]].concat();
+        assert_eq!(wire::encode(1, &Question::Where { node }), asked);
+        assert_eq!(wire::encode(1, &Answer::Catalog(Vec::new())), [1, 3, 0]);
+        let account = wire::encode(1, &Answer::Account(Account::default()));
+        assert_eq!(account, [1, 4, 0, 0, 0, 0, 0]);
+        assert_eq!(wire::encode(1, &Answer::Where(Vec::new())), [1, 5, 0]);
         let certificate = vec![7, 8];
         let answer = wire::encode(1, &Answer::Joined { certificate });
         assert_eq!(answer, [1, 1, 2, 7, 8]);

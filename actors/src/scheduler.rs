@@ -18,6 +18,7 @@ pub use workers::{Candidate, Finding};
 
 use crate::ids::NodeId;
 use crate::names;
+use crate::questions::{Answer, Question};
 use crate::shell::{Node, Seat};
 use protocol::{Input, ModelReport};
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -71,8 +72,18 @@ impl SchedulerHandle {
         SchedulerHandle(node)
     }
 
-    /// Every model of every worker that reports.
+    /// Every model of every worker that reports; asked of the coordinator, wherever that is.
     pub async fn catalog(&self) -> Result<Vec<(NodeId, ModelReport)>, AskError> {
+        if !self.0.coordinates() {
+            return match self
+                .0
+                .ask_coordinator(Question::Catalog, ASK_DEADLINE)
+                .await
+            {
+                Ok(Answer::Catalog(catalog)) => Ok(catalog),
+                _ => Err(AskError::Silent),
+            };
+        }
         self.ask(SchedulerMessage::Catalog).await
     }
 

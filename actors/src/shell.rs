@@ -6,7 +6,8 @@
 
 use crate::contract::{Core, Time};
 use crate::ids::{NodeId, RequestId};
-use crate::ports::{Clock, Entropy, Transport};
+use crate::ports::{Asked, Clock, Entropy, Transport};
+use crate::questions::Question;
 use crate::routing::{Message, Out, Routed, Wiring};
 use crate::{
     doorkeeper, engine_process, ledger, outbox, planted, scheduler, session, ticket_issuer,
@@ -32,6 +33,17 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether it is its troop's coordinator.
+    pub fn coordinates(&self) -> bool {
+        self.wiring.me == self.wiring.coordinator
+    }
+
+    /// Asks the troop's coordinator, which is another node.
+    pub fn ask_coordinator(&self, question: Question, within: Duration) -> Asked<'_> {
+        self.transport
+            .ask(self.wiring.coordinator, question, within)
+    }
+
     /// Sends a message to an actor of node `to`. One that cannot be delivered is dropped and traced: whoever
     /// needs an answer has a deadline, as it must over a network too.
     pub fn send(&self, to: NodeId, message: Message) {

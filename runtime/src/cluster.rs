@@ -40,7 +40,7 @@ use troop_actors::border;
 use troop_actors::contract::Time;
 use troop_actors::ids::{MemberId, NodeId, NodeKey};
 use troop_actors::letters::{self, Letter, Mail};
-use troop_actors::ports::{Clock, Entropy, Transport, Unreachable};
+use troop_actors::ports::{Asked, Clock, Entropy, Transport, Unreachable};
 use troop_actors::questions::{Answer, Question, RemoteError};
 use troop_actors::routing::{Message, Wiring};
 use troop_actors::shell::Node;
@@ -288,6 +288,10 @@ impl Cluster {
 }
 
 impl Transport for Cluster {
+    fn ask(&self, to: NodeId, question: Question, within: Duration) -> Asked<'_> {
+        Box::pin(self.call(to, question, within))
+    }
+
     fn cast(&self, to: NodeId, message: Message) -> Result<(), Unreachable> {
         let inner = &self.0;
         let Some(mail) = letters::mail(message) else {

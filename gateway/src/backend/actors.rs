@@ -71,7 +71,19 @@ impl Actors {
     }
 
     fn coordinator(&self) -> bool {
-        self.node.wiring.me == self.node.wiring.coordinator
+        self.node.coordinates()
+    }
+
+    /// Books, keys and members are kept in one place.
+    fn must_coordinate(&self) -> Result<(), Problem> {
+        match self.coordinator() {
+            true => Ok(()),
+            false => Err(Problem::new(
+                StatusCode::CONFLICT,
+                "not_a_coordinator",
+                "this node belongs to a troop; its coordinator keeps the books, the keys and the members",
+            )),
+        }
     }
 
     fn ledger(&self) -> LedgerHandle {
@@ -275,6 +287,7 @@ impl Backend for Actors {
 
     fn accounts(&self) -> Later<'_, Result<Vec<control::Account>, Problem>> {
         Box::pin(async move {
+            self.must_coordinate()?;
             let accounts = self.ledger().accounts().await;
             let accounts = accounts.map_err(|_| Problem::unavailable("ledger"))?;
             Ok(accounts
@@ -286,6 +299,7 @@ impl Backend for Actors {
 
     fn verify(&self) -> Later<'_, Result<control::Verified, Problem>> {
         Box::pin(async move {
+            self.must_coordinate()?;
             let verdict = self.ledger().verify().await;
             let verdict = verdict.map_err(|_| Problem::unavailable("ledger"))?;
             let verdict = verdict.map_err(|error| {
@@ -323,6 +337,7 @@ impl Backend for Actors {
 
     fn keys(&self) -> Later<'_, Result<Vec<control::Key>, Problem>> {
         Box::pin(async move {
+            self.must_coordinate()?;
             let records = self.keyring().list().await;
             let records = records.map_err(|error| key_problem(&error))?;
             Ok(records
@@ -339,6 +354,7 @@ impl Backend for Actors {
 
     fn revoke_key<'a>(&'a self, prefix: &'a str) -> Later<'a, Result<(), Problem>> {
         Box::pin(async move {
+            self.must_coordinate()?;
             let revoked = self.keyring().revoke(prefix).await;
             revoked.map_err(|error| key_problem(&error))
         })

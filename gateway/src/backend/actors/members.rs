@@ -19,7 +19,11 @@ impl Actors {
         member: Option<&str>,
     ) -> Result<control::Account, Problem> {
         let Some(asked) = member else {
-            let account = self.account_by_id(self.owner).await?;
+            let account = self
+                .ledger()
+                .own(self.owner)
+                .await
+                .map_err(|_| Problem::unavailable("ledger"))?;
             return Ok(account_line(self.owner, &account));
         };
         let accounts = self.accounts_and_keys().await?;
@@ -32,6 +36,7 @@ impl Actors {
         &self,
         wanted: control::KeyWanted,
     ) -> Result<control::KeyMade, Problem> {
+        self.must_coordinate()?;
         let name = wanted.member;
         keyring::check_name(&name).map_err(|error| key_problem(&error))?;
         // The credits first: a key without them would look like a broken promise, credits without a
@@ -88,6 +93,7 @@ impl Actors {
         &self,
         wanted: control::CreditWanted,
     ) -> Result<control::Account, Problem> {
+        self.must_coordinate()?;
         if wanted.credits == 0 {
             return Err(Problem::field("credits", "credits must be at least 1"));
         }

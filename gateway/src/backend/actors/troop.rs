@@ -82,14 +82,8 @@ impl Actors {
     }
 
     fn admissions(&self) -> Result<AdmissionsHandle, Problem> {
-        match self.coordinator() {
-            true => Ok(AdmissionsHandle::new(self.node.clone())),
-            false => Err(Problem::new(
-                StatusCode::CONFLICT,
-                "not_a_coordinator",
-                "this node belongs to a troop; its coordinator invites and keeps the members",
-            )),
-        }
+        self.must_coordinate()?;
+        Ok(AdmissionsHandle::new(self.node.clone()))
     }
 
     /// The addresses for an invitation: those that were given, or those this node knows of itself.
