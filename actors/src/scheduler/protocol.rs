@@ -63,8 +63,8 @@ pub struct Admit {
     pub tokens_max: u32,
     /// Choices, 1 to [`CHOICES_MAX`].
     pub choices: u32,
-    /// Workers that failed this request already, which are tried again only if no other has room; at most
-    /// [`AVOID_MAX`].
+    /// Workers that failed this request already, the latest last; they are tried again only if no other has room,
+    /// and in this order. At most [`AVOID_MAX`].
     pub avoid: Vec<NodeId>,
 }
 

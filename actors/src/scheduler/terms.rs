@@ -133,7 +133,7 @@ fn silence_ms(step_ms: u32) -> u64 {
 }
 
 const SILENCE_STEPS: u64 = 8;
-const SILENCE_MS_MIN: u64 = 4_000;
+const SILENCE_MS_MIN: u64 = 3_000;
 const SILENCE_MS_MAX: u64 = 15_000;
 
 const STREAM_SECONDS_MAX: u64 = 3_600;
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_worker_may_be_silent_for_some_of_its_longest_steps_within_bounds() {
-        let cases = [(0, 4_000), (250, 4_000), (1_000, 8_000), (u32::MAX, 15_000)];
+        let cases = [(0, 3_000), (250, 3_000), (1_000, 8_000), (u32::MAX, 15_000)];
         for (step_ms, expected) in cases {
             assert_eq!(silence_ms(step_ms), expected);
         }

@@ -147,8 +147,8 @@ impl Workers {
     /// The least loaded worker with room for `admit`, and what was found of each one.
     pub(super) fn search(&self, admit: &Admit) -> (Search, Vec<Candidate>) {
         let mut candidates = Vec::new();
-        // The best so far: not avoided before avoided, then by share taken, then by id.
-        let mut best: Option<(bool, u64, usize)> = None;
+        // The best so far: those that failed this request last of all, then by share taken, then by id.
+        let mut best: Option<(usize, u64, usize)> = None;
         let mut found = None;
         let (mut choices_max, mut tokens_max, mut fitting) = (0, 0, false);
         for (&worker, state) in &self.known {
@@ -160,19 +160,20 @@ impl Workers {
             let fits = admit.choices <= model.sequences_max && admit.tokens_max <= model.context;
             fitting |= fits;
             let taken = self.taken(worker, state, admit.model);
-            let avoided = admit.avoid.contains(&worker);
+            let failed = admit.avoid.iter().position(|failed| *failed == worker);
+            let failed = failed.map_or(0, |at| at + 1);
             let finding = if !fits {
                 Finding::TooSmall
             } else if taken.saturating_add(admit.choices) > model.sequences_max {
                 Finding::Full
             } else {
                 let share = u64::from(taken) * SHARES / u64::from(model.sequences_max.max(1));
-                let rank = (avoided, share, candidates.len());
+                let rank = (failed, share, candidates.len());
                 if best.is_none_or(|best| rank < best) {
                     best = Some(rank);
                     found = Some((worker, state.owner, model));
                 }
-                match avoided {
+                match failed > 0 {
                     true => Finding::Avoided,
                     false => Finding::Free,
                 }

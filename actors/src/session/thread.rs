@@ -127,7 +127,9 @@ impl Thread {
                 let (worker, attempt) = (grant.worker, grant.attempt);
                 out.push(Effect::Cancel { worker, attempt });
                 self.number += 1;
-                if !self.avoid.contains(&worker) {
+                // The latest to fail is the last one to be tried again. A door that is about to open has not failed.
+                if wait_ms == 0 {
+                    self.avoid.retain(|failed| *failed != worker);
                     self.avoid.push(worker);
                 }
                 if self.number >= ATTEMPTS_MAX {
