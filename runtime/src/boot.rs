@@ -1,7 +1,11 @@
 //! From a folder and a few options to a running node, and back to nothing in good order.
 
+use crate::cluster::{self, Cluster};
 use crate::home::{Home, HomeError};
 use crate::leaves::{ChildEngines, SystemClock, SystemEntropy};
+use crate::machine;
+use crate::membership::Membership;
+use crate::neighbours;
 use crate::supervisor::{Supervisor, SupervisorArgs, SupervisorMessage};
 use crate::tree::{self, Roles, Roots};
 use ractor::{Actor, ActorRef};
@@ -13,13 +17,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use troop_actors::admissions::Outcasts;
+use troop_actors::certificate::CertificateError;
 use troop_actors::engine_process::{EngineProcessHandle, Roster, Served};
 use troop_actors::ids::{MemberId, digest};
 use troop_actors::keyring::OWNER;
 use troop_actors::ledger::LedgerHandle;
 use troop_actors::ledger::protocol::GrantError;
 use troop_actors::model_store::{Manifest, Store};
-use troop_actors::ports::{Alone, Clock};
+use troop_actors::ports::{Alone, Clock, Transport};
 use troop_actors::price::CREDIT;
 use troop_actors::routing::Wiring;
 use troop_actors::shell::{Directory, Node};
@@ -44,6 +49,10 @@ pub struct NodeOptions {
     pub threads: NonZero<usize>,
     /// Bytes of KV pages of each engine; the engine's own choice if not given.
     pub kv_bytes: Option<u64>,
+    /// Where it listens for other nodes, the first that is free; a node that listens nowhere knows no other.
+    pub quic: Vec<SocketAddr>,
+    /// The troop it belongs to, if that is not its own.
+    pub membership: Option<Membership>,
 }
 
 /// A node could not be started. Nothing of it runs.
@@ -52,6 +61,17 @@ pub enum BootError {
     /// Its folder cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// The port for other nodes cannot be had.
+    #[error("{address} cannot be listened on: {error}")]
+    Port {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It cannot be what it was to be.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The models cannot be read.
     #[error(transparent)]
     Store(#[from] troop_actors::model_store::StoreError),
@@ -68,6 +88,8 @@ pub struct Running {
     pub owner: MemberId,
     /// Where it listens for HTTP.
     pub addresses: Vec<SocketAddr>,
+    /// Its way to other nodes, if it has one.
+    pub cluster: Option<Cluster>,
     /// Told when somebody asks it over HTTP to stop.
     pub stop_asked: Arc<Notify>,
     supervisor: ActorRef<SupervisorMessage>,
@@ -83,18 +105,40 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
     let entropy = Arc::new(SystemEntropy);
     let key = home.key(&*entropy)?;
     let me = key.node();
-    let owner = MemberId::of_owner(me);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let node = Arc::new(Node {
-        wiring: Wiring {
-            me,
-            coordinator: me,
-        },
+    let membership = options.membership;
+    let (coordinator, owner) = match &membership {
+        Some(membership) => {
+            let certificate = membership.verify(me, clock.now())?;
+            (membership.troop, certificate.member)
+        }
+        None => (me, MemberId::of_owner(me)),
+    };
+    let certificate = membership.as_ref().map(|it| it.certificate.clone());
+    let cluster = bind(&options.quic, |listen| cluster::Options {
+        listen,
+        key: key.clone(),
+        certificate: certificate.clone().unwrap_or_default(),
+        addresses: Vec::new(),
         clock: clock.clone(),
         entropy: entropy.clone(),
-        transport: Arc::new(Alone),
+    })?;
+    let transport: Arc<dyn Transport> = match &cluster {
+        Some(cluster) => Arc::new(cluster.clone()),
+        None => Arc::new(Alone),
+    };
+    let node = Arc::new(Node {
+        wiring: Wiring { me, coordinator },
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        transport,
         directory: Directory::default(),
     });
+    let outcasts = Outcasts::default();
+    if let Some(cluster) = &cluster {
+        let known = membership.map(|it| it.addresses).unwrap_or_default();
+        neighbours::open(&node, cluster, known, outcasts.clone());
+    }
     let start_error = |error: &dyn std::fmt::Display| BootError::Start(error.to_string());
     let engines = ChildEngines::new(home, options.threads, options.kv_bytes)
         .map_err(|error| start_error(&error))?;
@@ -113,7 +157,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         key: key.clone(),
         owner,
         folder: home.folder().to_owned(),
-        outcasts: Outcasts::default(),
+        outcasts,
         engines: Arc::new(engines),
         served: Roster::new(served.collect()),
         gateway: GatewayArgs {
@@ -121,13 +165,10 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
             owner,
             clock: clock.clone(),
             entropy,
-            backend: Arc::new(Actors::new(
-                node.clone(),
-                key,
-                owner,
-                Some(store),
-                options.roles.worker,
-            )),
+            backend: Arc::new(
+                Actors::new(node.clone(), key, owner, Some(store), options.roles.worker)
+                    .reached_at(reached_at(&cluster)),
+            ),
             listen: options.listen,
             bound: Arc::default(),
             require_key: options.require_key,
@@ -147,6 +188,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         node,
         owner,
         addresses: Vec::new(),
+        cluster: cluster.clone(),
         stop_asked,
         supervisor,
         end,
@@ -203,8 +245,35 @@ impl Running {
         let _ = EngineProcessHandle::new(self.node.clone()).drain(grace);
         let left = self.gateway().drain(grace).await.unwrap_or(0);
         let _ = ractor::call_t!(self.supervisor, SupervisorMessage::Stop, STOP_MS_MAX);
+        if let Some(cluster) = &self.cluster {
+            cluster.close().await;
+        }
         left
     }
+}
+
+/// Takes the first of the ports that is free.
+fn bind(
+    listen: &[SocketAddr],
+    options: impl Fn(SocketAddr) -> cluster::Options,
+) -> Result<Option<Cluster>, BootError> {
+    let mut refused = None;
+    for address in listen {
+        match Cluster::bind(options(*address)) {
+            Ok(cluster) => return Ok(Some(cluster)),
+            Err(error) => {
+                let address = *address;
+                refused.get_or_insert(BootError::Port { address, error });
+            }
+        }
+    }
+    refused.map_or(Ok(None), Err)
+}
+
+/// Where others find this node, now.
+fn reached_at(cluster: &Option<Cluster>) -> impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static {
+    let bound: Vec<_> = cluster.iter().flat_map(Cluster::address).collect();
+    move || machine::reachable(&bound)
 }
 
 /// Asks an actor until it answers: one that has fallen a moment ago is being started again.

@@ -12,6 +12,7 @@ mod fit;
 mod help;
 mod interrupt;
 mod invite;
+mod join;
 mod key;
 mod ledger;
 mod models;
@@ -113,7 +114,7 @@ enum Color {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run a node: fetch what it serves, serve it, keep the books
+    /// Run a node: fetch what it serves, serve it, keep the books or join a troop
     #[command(visible_alias = "up")]
     Node(node::NodeArgs),
     /// Talk with a model, or ask it once

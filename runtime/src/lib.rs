@@ -16,5 +16,6 @@ pub mod home;
 pub mod leaves;
 pub mod machine;
 pub mod membership;
+mod neighbours;
 pub mod supervisor;
 pub mod tree;

@@ -184,6 +184,12 @@ impl From<BootError> for Fault {
         match error {
             BootError::Home(error) => error.into(),
             BootError::Store(error) => error.into(),
+            error @ BootError::Port { .. } => {
+                Fault::failed(error).hint("troop node --quic 0.0.0.0:0")
+            }
+            BootError::Certificate(error) => Fault::failed("this node's certificate is not good")
+                .because(error)
+                .hint("troop leave, and join with a new invitation"),
             BootError::Start(cause) => {
                 let fault = Fault::failed("the node could not be started");
                 match cause.contains("cannot listen on") {

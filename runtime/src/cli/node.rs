@@ -1,7 +1,7 @@
 //! `node`: runs a node until it is asked to stop.
 
 use super::fault::{Code, Fault};
-use super::{Context, models, print, tokio};
+use super::{Context, join, models, print, tokio};
 use crate::boot::{self, NodeOptions, Running};
 use crate::tree::Roles;
 use ::tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,14 +11,20 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
 use std::time::Duration;
+use troop_actors::certificate::RoleSet;
 use troop_actors::invitation::Invitation;
 
 /// Arguments of `node`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct NodeArgs {
     /// What this machine does for the troop
-    #[arg(long, env = "TROOP_ROLE", value_enum, default_value = "both")]
-    role: Role,
+    #[arg(
+        long,
+        env = "TROOP_ROLE",
+        value_enum,
+        help = "What this machine does for the troop [default: both; worker with --join, where it may be one]"
+    )]
+    role: Option<Role>,
     /// Where to listen for HTTP; off the loopback every request needs a key
     #[arg(
         long,
@@ -39,7 +45,7 @@ pub(super) struct NodeArgs {
     /// Ask for a key on this machine too, as where a proxy forwards requests from elsewhere
     #[arg(long, env = "TROOP_REQUIRE_KEY", value_parser = FalseyValueParser::new())]
     require_key: bool,
-    /// Where to listen for other nodes (UDP); joining nodes is not possible in this version
+    /// Where to listen for other nodes (UDP) [default: 0.0.0.0:9001, or any port where that is taken]
     #[arg(long, env = "TROOP_QUIC", value_name = "ADDR")]
     quic: Option<SocketAddr>,
     /// A model to serve; repeatable, fetched if it is not here [default: smollm2]
@@ -50,7 +56,7 @@ pub(super) struct NodeArgs {
         value_delimiter = ','
     )]
     models: Vec<String>,
-    /// The token of an invitation, or file:PATH; joining nodes is not possible in this version
+    /// The token of an invitation to a troop, or file:PATH with one; needed once
     #[arg(
         long,
         env = "TROOP_JOIN",
@@ -88,41 +94,68 @@ enum Role {
 }
 
 pub(super) fn go(context: &Context, args: NodeArgs) -> Result<(), Fault> {
-    let roles = roles(&args)?;
-    if args.quic.is_some() {
-        // It may stand in an environment that later versions share; alone, a node misses nothing without it.
-        eprintln!("warning: --quic (TROOP_QUIC) is not used: this version cannot join other nodes");
-    }
-    let options = options(context, &args, roles)?;
     if let Err(error) = crate::descriptors::raise() {
         tracing::warn!(%error, "the limit on open files stays as it was");
     }
-    tokio()?.block_on(serve(context, options, Duration::from_secs(args.grace)))
+    let runtime = tokio()?;
+    let wanted = args.role.map(Role::wanted);
+    let joined = runtime.block_on(join::membership(context, args.join.as_ref(), wanted))?;
+    let (membership, allowed) = joined.unzip();
+    let roles = roles(args.role, allowed)?;
+    let options = NodeOptions {
+        membership,
+        ..options(context, &args, roles)?
+    };
+    runtime.block_on(serve(context, options, Duration::from_secs(args.grace)))
 }
 
-/// What can be done so far: one machine, all roles that need no other.
-fn roles(args: &NodeArgs) -> Result<Roles, Fault> {
-    let alone = |what: &str| {
-        Err(Fault::usage(format!(
-            "{what} needs another node, and this version cannot join one"
-        ))
-        .hint("troop node --role both"))
+impl Role {
+    /// What a joiner asks to be.
+    fn wanted(self) -> RoleSet {
+        match self {
+            Role::Client => RoleSet::CLIENT,
+            Role::Worker => RoleSet::WORKER,
+            Role::Both => RoleSet::CLIENT.and(RoleSet::WORKER),
+            Role::Coordinator => RoleSet::COORDINATOR,
+        }
+    }
+}
+
+/// What the node does: alone it is its own coordinator; in a troop it is what its certificate allows.
+fn roles(wanted: Option<Role>, allowed: Option<RoleSet>) -> Result<Roles, Fault> {
+    let Some(allowed) = allowed else {
+        let (coordinator, worker) = match wanted.unwrap_or(Role::Both) {
+            Role::Both => (true, true),
+            Role::Coordinator => (true, false),
+            Role::Worker | Role::Client => {
+                let message = "--role: a worker or client needs a troop to belong to";
+                return Err(Fault::usage(message).hint("troop node --join TOKEN"));
+            }
+        };
+        return Ok(Roles {
+            coordinator,
+            worker,
+        });
     };
-    if args.join.is_some() {
-        return alone("--join");
+    let worker = match wanted {
+        None => RoleSet::WORKER.within(allowed),
+        Some(Role::Worker | Role::Both) => true,
+        Some(Role::Client) => false,
+        Some(Role::Coordinator) => {
+            return Err(Fault::usage(
+                "--role coordinator: this node belongs to a troop that has one",
+            )
+            .hint("troop leave forgets it"));
+        }
+    };
+    if worker && !RoleSet::WORKER.within(allowed) {
+        let message = "--role: this node was invited as a client and may not serve models";
+        return Err(Fault::usage(message).hint("troop invite --role worker, on the coordinator"));
     }
-    match args.role {
-        Role::Both => Ok(Roles {
-            coordinator: true,
-            worker: true,
-        }),
-        Role::Coordinator => Ok(Roles {
-            coordinator: true,
-            worker: false,
-        }),
-        Role::Worker => alone("--role worker"),
-        Role::Client => alone("--role client"),
-    }
+    Ok(Roles {
+        coordinator: false,
+        worker,
+    })
 }
 
 /// A name as it stands in a Host header, without a port.
@@ -158,13 +191,20 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
         models: manifests,
         threads: args.threads.unwrap_or(cores),
         kv_bytes: args.kv_bytes,
+        quic: match args.quic {
+            Some(address) => vec![address],
+            None => QUIC
+                .map(|port| SocketAddr::from(([0, 0, 0, 0], port)))
+                .to_vec(),
+        },
+        membership: None,
     })
 }
 
 /// A node of its own for `run`: whatever port is free, one model.
 pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, Fault> {
     let args = NodeArgs {
-        role: Role::Both,
+        role: None,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         hosts: Vec::new(),
         require_key: false,
@@ -175,14 +215,14 @@ pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, 
         kv_bytes: None,
         grace: 0,
     };
-    options(
-        context,
-        &args,
-        Roles {
-            coordinator: true,
-            worker: true,
-        },
-    )
+    let roles = Roles {
+        coordinator: true,
+        worker: true,
+    };
+    Ok(NodeOptions {
+        quic: Vec::new(),
+        ..options(context, &args, roles)?
+    })
 }
 
 async fn serve(context: &Context, options: NodeOptions, grace: Duration) -> Result<(), Fault> {
@@ -295,5 +335,7 @@ fn banner(context: &Context, running: &Running, roles: Roles, models: &[String])
     eprintln!("  Share    troop key create --member NAME    Look  troop status    Stop  Ctrl-C");
 }
 
+/// Ports for other nodes where none is named: the usual one, or any.
+const QUIC: [u16; 2] = [9001, 0];
 /// What is served when nothing is said.
 const MODEL: &str = "smollm2";

@@ -94,6 +94,13 @@ impl Node {
 
     /// Starts one with more in its environment.
     pub(crate) fn start_with(folder: &Folder, environment: &[(&str, &str)]) -> Node {
+        let node = Node::start_as(folder, &["--role", "both"], environment);
+        node.wait_ready();
+        node
+    }
+
+    /// Starts one with these arguments, and waits until it says where it listens.
+    pub(crate) fn start_as(folder: &Folder, args: &[&str], environment: &[(&str, &str)]) -> Node {
         let _ = fs::remove_file(folder.0.join("node.json"));
         let log = fs::File::options()
             .create(true)
@@ -101,8 +108,10 @@ impl Node {
             .open(folder.0.join("log"))
             .expect("a log");
         let process = troop(&folder.0)
-            .args(["node", "--role", "both", "--listen", "127.0.0.1:0"])
+            .args(["node", "--listen", "127.0.0.1:0"])
+            .args(args)
             .env("TROOP_GRACE", "10")
+            .env("TROOP_QUIC", "127.0.0.1:0")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -120,7 +129,6 @@ impl Node {
             node.address = facts["listen"].as_str()?.to_owned();
             Some(())
         });
-        node.wait_ready();
         node
     }
 

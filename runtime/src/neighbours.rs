@@ -1,0 +1,249 @@
+//! What this node is to other nodes: whom of them it believes, what it answers them, where it looks for them.
+//!
+//! Nothing is decided here: whom to believe is the [`gatekeeper`](crate::gatekeeper)'s, who is let in the
+//! admissions', what is served the scheduler's.
+
+use crate::cluster::{
+    Answers, Cluster, Datagrams, Gate, Hooks, Inbound, Later, Options, Resolver, Standing,
+};
+use crate::gatekeeper::Gatekeeper;
+use crate::machine;
+use bytes::Bytes;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use troop_actors::admissions::{AdmissionsHandle, Outcasts};
+use troop_actors::ids::{MemberId, NodeId, NodeKey};
+use troop_actors::invitation::Invitation;
+use troop_actors::ledger::LedgerHandle;
+use troop_actors::ports::{Clock, Entropy};
+use troop_actors::questions::{Answer, CATALOG_MAX, Question, RemoteError};
+use troop_actors::routing::{Message, Wiring};
+use troop_actors::scheduler::SchedulerHandle;
+use troop_actors::shell::Node;
+
+/// This node among others. It does not keep the node running.
+pub(crate) struct Neighbours {
+    node: Weak<Node>,
+    troop: NodeId,
+    gatekeeper: Gatekeeper,
+    /// Where the coordinator was last, if that is another node.
+    coordinator: Vec<SocketAddr>,
+    cluster: Cluster,
+}
+
+/// Opens the door of `node` to others. Its coordinator, if that is another node, was last found at `coordinator`.
+pub(crate) fn open(
+    node: &Arc<Node>,
+    cluster: &Cluster,
+    coordinator: Vec<SocketAddr>,
+    outcasts: Outcasts,
+) {
+    let parting = cluster.clone();
+    outcasts.part_by(move |node| parting.part(node, "removed from the troop"));
+    let neighbours = Arc::new(Neighbours {
+        troop: node.wiring.coordinator,
+        node: Arc::downgrade(node),
+        gatekeeper: Gatekeeper {
+            wiring: node.wiring,
+            clock: node.clock.clone(),
+            outcasts,
+        },
+        coordinator,
+        cluster: cluster.clone(),
+    });
+    if let Ok(bound) = cluster.address() {
+        cluster.reachable(machine::reachable(&[bound]));
+    }
+    cluster.begin(Hooks {
+        wiring: node.wiring,
+        inbound: Arc::new(Arc::downgrade(node)),
+        gate: neighbours.clone(),
+        answers: neighbours.clone(),
+        resolver: neighbours.clone(),
+        datagrams: neighbours,
+    });
+}
+
+impl Neighbours {
+    fn node(&self) -> Result<Arc<Node>, String> {
+        self.node.upgrade().ok_or_else(|| STOPPING.to_owned())
+    }
+}
+
+impl Gate for Neighbours {
+    fn judge(&self, peer: NodeId, certificate: &[u8]) -> Result<Standing, String> {
+        let member = self.gatekeeper.judge(peer, certificate)?;
+        Ok(member.map_or(Standing::Stranger, Standing::Member))
+    }
+}
+
+impl Answers for Neighbours {
+    fn answer(
+        &self,
+        from: NodeId,
+        standing: Standing,
+        question: Question,
+    ) -> Later<Result<Answer, String>> {
+        let node = self.node();
+        let cluster = self.cluster.clone();
+        Box::pin(async move {
+            let node = node?;
+            if question == Question::Ping {
+                return Ok(Answer::Pong);
+            }
+            if !node.coordinates() {
+                return Err("this node is not the coordinator".to_owned());
+            }
+            let admissions = AdmissionsHandle::new(node.clone());
+            if let Some(answer) = admissions.answer(from, &question).await {
+                return Ok(answer);
+            }
+            Ok(match question {
+                Question::Ping => Answer::Pong,
+                Question::Join { .. } | Question::Renew => {
+                    return Err("the admissions do not answer".to_owned());
+                }
+                Question::Catalog => {
+                    let catalog = SchedulerHandle::new(node).catalog().await;
+                    let mut catalog = catalog.map_err(|error| error.to_string())?;
+                    catalog.truncate(CATALOG_MAX);
+                    Answer::Catalog(catalog)
+                }
+                Question::Account => {
+                    let Standing::Member(member) = standing else {
+                        return Err("this node is no member".to_owned());
+                    };
+                    let account = LedgerHandle::new(node).account(member).await;
+                    Answer::Account(account.map_err(|error| error.to_string())?)
+                }
+                Question::Where { node } => {
+                    let peers = cluster.peers();
+                    let peer = peers.into_iter().find(|peer| peer.node == node);
+                    Answer::Where(peer.map(|peer| peer.addresses).unwrap_or_default())
+                }
+            })
+        })
+    }
+}
+
+impl Resolver for Neighbours {
+    fn resolve(&self, wanted: NodeId) -> Later<Vec<SocketAddr>> {
+        let (node, known) = (self.node(), self.coordinator.clone());
+        let troop = self.troop;
+        Box::pin(async move {
+            let Ok(node) = node else {
+                return Vec::new();
+            };
+            if wanted == troop {
+                return known;
+            }
+            if node.coordinates() {
+                // Members come to the coordinator; it does not look for them.
+                return Vec::new();
+            }
+            match node
+                .ask_coordinator(Question::Where { node: wanted }, ASK_DEADLINE)
+                .await
+            {
+                Ok(Answer::Where(addresses)) => addresses,
+                _ => Vec::new(),
+            }
+        })
+    }
+}
+
+impl Datagrams for Neighbours {
+    /// Nothing is gossiped yet.
+    fn heard(&self, _from: NodeId, _bytes: Bytes) {}
+}
+
+/// A node that is no member yet, on its way to the coordinator that invited it.
+struct Joiner(NodeId);
+
+impl Gate for Joiner {
+    /// The secret is for the coordinator alone.
+    fn judge(&self, peer: NodeId, _certificate: &[u8]) -> Result<Standing, String> {
+        match peer == self.0 {
+            true => Ok(Standing::Member(MemberId::of_owner(peer))),
+            false => Err("this node belongs to no troop yet".to_owned()),
+        }
+    }
+}
+
+impl Answers for Joiner {
+    fn answer(
+        &self,
+        _from: NodeId,
+        _standing: Standing,
+        _question: Question,
+    ) -> Later<Result<Answer, String>> {
+        Box::pin(async { Err("this node belongs to no troop yet".to_owned()) })
+    }
+}
+
+impl Resolver for Joiner {
+    fn resolve(&self, _node: NodeId) -> Later<Vec<SocketAddr>> {
+        Box::pin(async { Vec::new() })
+    }
+}
+
+impl Datagrams for Joiner {
+    fn heard(&self, _from: NodeId, _bytes: Bytes) {}
+}
+
+impl Inbound for Joiner {
+    fn deliver(&self, _message: Message) -> bool {
+        false
+    }
+}
+
+/// Asks the coordinator of `invitation` one question, over a port of its own that is closed afterwards.
+pub(crate) async fn ask_inviter(
+    key: NodeKey,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    invitation: &Invitation,
+    question: Question,
+) -> Result<Answer, RemoteError> {
+    let coordinator = invitation.coordinator;
+    let unreachable = |error: std::io::Error| RemoteError::Unreachable {
+        node: coordinator,
+        reason: error.to_string(),
+    };
+    let me = key.node();
+    // Where the coordinator is known by an IPv6 address too, the port must be able to reach it.
+    let wide = invitation.addresses.iter().any(SocketAddr::is_ipv6);
+    let listen = match wide {
+        true => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+    };
+    let cluster = Cluster::bind(Options {
+        listen,
+        key,
+        certificate: Vec::new(),
+        addresses: Vec::new(),
+        clock,
+        entropy,
+    })
+    .map_err(unreachable)?;
+    let joiner = Arc::new(Joiner(coordinator));
+    cluster.begin(Hooks {
+        wiring: Wiring { me, coordinator },
+        inbound: joiner.clone(),
+        gate: joiner.clone(),
+        answers: joiner.clone(),
+        resolver: joiner.clone(),
+        datagrams: joiner,
+    });
+    cluster.know(coordinator, invitation.addresses.clone());
+    let answer = cluster.call(coordinator, question, JOIN_DEADLINE).await;
+    cluster.close().await;
+    answer
+}
+
+/// How long a coordinator may take to let somebody in.
+const JOIN_DEADLINE: Duration = Duration::from_secs(10);
+const STOPPING: &str = "this node stops";
+/// How long the coordinator may take to say where a node is.
+const ASK_DEADLINE: Duration = Duration::from_secs(5);
