@@ -18,7 +18,7 @@ fn folder(name: &str) -> Folder {
     let path = std::env::temp_dir().join(format!("troop-line-{}-{name}", std::process::id()));
     let mut builder = fs::DirBuilder::new();
     builder.mode(0o700).create(&path).expect("a folder");
-    Folder(path)
+    Folder::at(path)
 }
 
 /// A coordinator, killed when the test is over.
@@ -230,16 +230,6 @@ fn what_is_wrong_with_a_line_is_an_object_where_objects_are_asked_for() {
     for variable in ["TROOP_HOME", "TROOP_HOSTS", "TROOP_TIMEOUT", "TROOP_QUIET"] {
         assert!(text.contains(variable), "{variable}");
     }
-}
-
-#[test]
-fn a_variable_for_other_versions_warns_and_stops_nothing() {
-    let folder = folder("quic");
-    let node = Coordinator::start(&folder, &[("TROOP_QUIC", "0.0.0.0:9001")]);
-    let log = fs::read_to_string(folder.0.join("log")).expect("a log");
-    assert!(log.contains("warning: --quic"), "{log}");
-    assert_eq!(folder.json(&["status"])["schema"], "troop.status/v1");
-    drop(node);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn folder(name: &str) -> Folder {
     let path = std::env::temp_dir().join(format!("troop-config-{}-{name}", std::process::id()));
     let mut builder = fs::DirBuilder::new();
     builder.mode(0o700).create(&path).expect("a folder");
-    Folder(path)
+    Folder::at(path)
 }
 
 /// What a verb ends with, and all it says.

@@ -3,177 +3,20 @@
 //!
 //! A few rounds of each kind; as many as are promised where `TROOP_LONG=1`.
 
+#[path = "support/network.rs"]
+mod network;
 #[path = "support/node.rs"]
 #[allow(dead_code)] // Each test program uses a part of it.
 mod support;
+#[path = "support/troop.rs"]
+mod troop;
 
+use network::{Network, Socket, on_a_network};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-use support::{Folder, Node, Stream, until};
-
-fn rounds(short: usize, long: usize) -> usize {
-    match std::env::var("TROOP_LONG").is_ok_and(|long| long == "1") {
-        true => long,
-        false => short,
-    }
-}
-
-/// One machine. Where it runs again it listens for others at the same port.
-struct Machine {
-    folder: Folder,
-    args: Vec<String>,
-    quic: String,
-    node: Option<Node>,
-}
-
-impl Machine {
-    fn start(args: &[&str]) -> Machine {
-        let port = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let mut machine = Machine {
-            folder: Folder::with_model(),
-            args: args.iter().map(ToString::to_string).collect(),
-            quic: port.expect("a free port").to_string(),
-            node: None,
-        };
-        machine.run();
-        machine
-    }
-
-    fn run(&mut self) {
-        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        let environment = [("TROOP_QUIC", self.quic.as_str())];
-        self.node = Some(Node::start_as(&self.folder, &args, &environment));
-    }
-
-    fn node(&self) -> &Node {
-        self.node.as_ref().expect("it runs")
-    }
-
-    fn id(&self) -> String {
-        let status = self.folder.json(&["status"]);
-        status["node"].as_str().expect("an id").to_owned()
-    }
-
-    fn kill(&mut self) {
-        if let Some(node) = self.node.take() {
-            node.kill();
-        }
-    }
-}
-
-struct Troop {
-    coordinator: Machine,
-    workers: Vec<(String, Machine)>,
-    client: Machine,
-}
-
-impl Troop {
-    fn start() -> Troop {
-        let coordinator = Machine::start(&["--role", "coordinator"]);
-        let invite = |role: &str| {
-            let made = coordinator.folder.json(&["invite", "--role", role]);
-            made["token"].as_str().expect("a token").to_owned()
-        };
-        let workers = (0..2).map(|_| {
-            let token = invite("worker");
-            let worker = Machine::start(&["--join", &token, "--threads", "1"]);
-            (worker.id(), worker)
-        });
-        let workers = workers.collect();
-        let token = invite("client");
-        let client = Machine::start(&["--join", &token]);
-        let troop = Troop {
-            coordinator,
-            workers,
-            client,
-        };
-        troop.whole();
-        troop
-    }
-
-    /// Waits until both workers serve.
-    fn whole(&self) {
-        until("both workers serve", || {
-            let status = self.coordinator.folder.json(&["status"]);
-            (status["queue"]["workers"] == 2).then_some(())
-        });
-        self.client.node().wait_ready();
-        for (_, worker) in &self.workers {
-            until("the engine is ready", || {
-                let ps = worker.folder.json(&["ps"]);
-                (ps["engines"][0]["state"] == "ready").then_some(())
-            });
-        }
-    }
-
-    fn worker(&mut self, id: &str) -> &mut Machine {
-        let found = self.workers.iter_mut().find(|(worker, _)| worker == id);
-        &mut found.expect("a worker of this troop").1
-    }
-
-    fn spent(&self) -> u64 {
-        let balance = self.client.folder.json(&["balance"]);
-        balance["spent_micros"].as_u64().expect("a number")
-    }
-}
-
-/// What a client read.
-#[derive(Debug, Default)]
-struct Read {
-    texts: Vec<String>,
-    finishes: Vec<Option<String>>,
-    /// The longest time between two pieces.
-    gap: Duration,
-}
-
-/// Reads a stream to its end; `at` is called after so many pieces.
-fn read(mut stream: Stream, strike: usize, mut at: impl FnMut(&str)) -> Read {
-    assert_eq!(stream.status, 200);
-    let worker = stream.header("x-troop-node").expect("a worker").to_owned();
-    let mut read = Read::default();
-    let mut pieces = 0;
-    #[allow(clippy::disallowed_methods)] // A client has a clock.
-    let now = Instant::now;
-    let mut last = now();
-    while let Some(event) = stream.event().expect("the stream goes on") {
-        assert!(event.get("error").is_none(), "{event}");
-        for choice in event["choices"].as_array().into_iter().flatten() {
-            let index = choice["index"].as_u64().expect("a number") as usize;
-            if read.texts.len() <= index {
-                read.texts.resize(index + 1, String::new());
-                read.finishes.resize(index + 1, None);
-            }
-            if let Some(piece) = choice["delta"]["content"].as_str() {
-                read.texts[index].push_str(piece);
-                if pieces > 0 {
-                    read.gap = read.gap.max(last.elapsed());
-                }
-                pieces += 1;
-                if pieces == strike {
-                    at(&worker);
-                }
-                last = now();
-            }
-            if let Some(finish) = choice["finish_reason"].as_str() {
-                read.finishes[index] = Some(finish.to_owned());
-            }
-        }
-    }
-    read
-}
-
-fn story(tokens: u32, more: Value) -> Value {
-    let mut body = json!({
-        "messages": [{ "role": "user", "content": "Tell me a long story about a fox." }],
-        "max_tokens": tokens,
-        "temperature": 0.8,
-        "seed": 7,
-    });
-    for (name, value) in more.as_object().expect("fields") {
-        body[name] = value.clone();
-    }
-    body
-}
+use std::net::{TcpStream, UdpSocket};
+use std::time::Duration;
+use support::{Folder, until};
+use troop::{Machine, Troop, invite, now, read, rounds, story};
 
 /// What happens to the worker that serves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -181,48 +24,37 @@ enum Strike {
     Kill,
     Freeze,
     Pause,
+    /// Nothing passes between it and the client.
+    Partition,
 }
 
 /// Asks for the same thing again and again while the worker that serves it is struck, and compares with the
 /// run that nothing happened to.
 fn survives(troop: &mut Troop, body: &Value, strike: Strike, times: usize) {
-    let ask = |troop: &Troop| {
-        let stream = troop.client.node().stream(None, body.clone());
-        stream.expect("the client listens")
-    };
     let before = troop.spent();
-    let calm = read(ask(troop), 0, |_| {});
-    until("the undisturbed run is paid", || {
-        (troop.spent() > before).then_some(())
-    });
-    let price = troop.spent() - before;
+    let calm = read(troop.ask(body), 0, |_| {});
+    let price = troop.paid_since(before);
     let mut gaps = Vec::new();
     for round in 0..times {
         let before = troop.spent();
-        let stream = ask(troop);
-        // Somewhere in the first half, elsewhere each time.
-        let at = 2 + (round * 13) % 40;
+        // Anywhere, elsewhere each time.
+        let at = 1 + (round * 89 + 37) % (calm.pieces - 1);
         let mut struck = None;
+        let stream = troop.ask(body);
         let found = read(stream, at, |worker| {
-            let machine = troop.worker(worker);
-            match strike {
-                Strike::Kill => machine.kill(),
-                Strike::Freeze => machine.node().signal("-STOP"),
-                Strike::Pause => drop(machine.folder.json(&["pause"])),
-            }
+            strike_at(troop, worker, strike);
             struck = Some(worker.to_owned());
         });
-        assert_eq!(found.texts, calm.texts, "{strike:?}, round {round}");
-        assert_eq!(found.finishes, calm.finishes, "{strike:?}, round {round}");
+        assert_eq!(found.choices, calm.choices, "{strike:?}, round {round}");
         let struck = struck.expect("the stream was long enough");
-        let machine = troop.worker(&struck);
+        let machine = troop.workers.get_mut(&struck).expect("a worker");
         match strike {
             Strike::Kill => machine.run(),
             Strike::Freeze => machine.node().signal("-CONT"),
             Strike::Pause => drop(machine.folder.json(&["resume"])),
+            Strike::Partition => machine.host.heal(),
         }
-        until("it is paid", || (troop.spent() > before).then_some(()));
-        assert_eq!(troop.spent() - before, price, "one bill");
+        assert_eq!(troop.paid_since(before), price, "one bill");
         troop.whole();
         gaps.push(found.gap);
     }
@@ -235,63 +67,194 @@ fn survives(troop: &mut Troop, body: &Value, strike: Strike, times: usize) {
     );
 }
 
-#[test]
-fn streams_survive_their_worker_and_their_coordinator() {
-    let mut troop = Troop::start();
-    let plain = story(120, json!({}));
-    survives(&mut troop, &plain, Strike::Kill, rounds(2, 200));
-    survives(&mut troop, &plain, Strike::Freeze, rounds(1, 50));
-    survives(&mut troop, &plain, Strike::Pause, rounds(1, 20));
-    let schema = json!({
-        "type": "object",
-        "properties": {
-            "title": { "type": "string", "minLength": 30 },
-            "words": { "type": "array", "items": { "type": "string" }, "minItems": 12 },
-        },
-        "required": ["title", "words"],
-        "additionalProperties": false,
-    });
-    let format = json!({
-        "response_format": { "type": "json_schema", "json_schema": { "name": "story", "schema": schema } },
-    });
-    survives(&mut troop, &story(200, format), Strike::Kill, rounds(1, 50));
-    let three = story(60, json!({ "n": 3 }));
-    survives(&mut troop, &three, Strike::Kill, rounds(1, 20));
-    let stops = story(
-        160,
-        json!({ "stop": ["\u{1}", "zebra crossing"], "logprobs": true }),
-    );
-    survives(&mut troop, &stops, Strike::Kill, rounds(1, 20));
-
-    // The coordinator dies in the middle: the stream goes on, and what is owed is paid on its return.
-    for round in 0..rounds(1, 20) {
-        let before = troop.spent();
-        let calm = troop.client.node().stream(None, plain.clone());
-        let calm = read(calm.expect("a stream"), 0, |_| {});
-        until("it is paid", || (troop.spent() > before).then_some(()));
-        let before = troop.spent();
-        let stream = troop.client.node().stream(None, plain.clone());
-        let found = read(stream.expect("a stream"), 3 + round, |_| {
-            troop.coordinator.kill();
-        });
-        assert_eq!(found.texts, calm.texts);
-        assert!(
-            found.gap < Duration::from_secs(3),
-            "nobody waits for a coordinator: {:?}",
-            found.gap
-        );
-        troop.coordinator.run();
-        troop.whole();
-        until("it is paid", || (troop.spent() > before).then_some(()));
+fn strike_at(troop: &mut Troop, worker: &str, strike: Strike) {
+    let machine = troop.workers.get_mut(worker).expect("a worker");
+    match strike {
+        Strike::Kill => machine.kill(),
+        Strike::Freeze => machine.node().signal("-STOP"),
+        Strike::Pause => drop(machine.folder.json(&["pause"])),
+        Strike::Partition => machine.host.cut_from(&troop.client.host),
     }
-    let verified = troop.coordinator.folder.json(&["ledger", "verify"]);
-    assert_eq!(verified["ok"], true, "{verified}");
-    assert_eq!(verified["faults"], json!([]));
+}
+
+/// Exactly as many tokens as in the long rounds are promised; fewer in the short ones.
+fn plain() -> Value {
+    let tokens = rounds(100, 256) as u32;
+    story(tokens, json!({ "min_tokens": tokens }))
+}
+
+#[test]
+fn a_stream_survives_a_worker_that_is_killed() {
+    on_a_network("a_stream_survives_a_worker_that_is_killed", |network| {
+        let mut troop = Troop::start(&network);
+        survives(&mut troop, &plain(), Strike::Kill, rounds(2, 200));
+    });
+}
+
+#[test]
+fn a_stream_survives_a_worker_that_is_frozen_or_wanted_by_its_owner() {
+    let name = "a_stream_survives_a_worker_that_is_frozen_or_wanted_by_its_owner";
+    on_a_network(name, |network| {
+        let mut troop = Troop::start(&network);
+        survives(&mut troop, &plain(), Strike::Freeze, rounds(1, 50));
+        survives(&mut troop, &plain(), Strike::Pause, rounds(1, 20));
+    });
+}
+
+#[test]
+fn a_stream_survives_a_partition_between_its_worker_and_its_client() {
+    let name = "a_stream_survives_a_partition_between_its_worker_and_its_client";
+    on_a_network(name, |network| {
+        if !network.is_separate() {
+            return;
+        }
+        let mut troop = Troop::start(&network);
+        survives(&mut troop, &plain(), Strike::Partition, rounds(1, 50));
+        // And where only some of what they say is lost, nothing happens at all.
+        let calm = read(troop.ask(&plain()), 0, |_| {});
+        for worker in troop.workers.values() {
+            worker.host.lose(5);
+        }
+        troop.client.host.lose(5);
+        for _ in 0..rounds(2, 20) {
+            let found = read(troop.ask(&plain()), 0, |_| {});
+            assert_eq!(found.choices, calm.choices);
+        }
+    });
+}
+
+#[test]
+fn a_schema_choices_and_stop_strings_survive_as_plain_text_does() {
+    let name = "a_schema_choices_and_stop_strings_survive_as_plain_text_does";
+    on_a_network(name, |network| {
+        let mut troop = Troop::start(&network);
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "title": { "type": "string", "minLength": 30 },
+                "words": { "type": "array", "items": { "type": "string" }, "minItems": 12 },
+            },
+            "required": ["title", "words"],
+            "additionalProperties": false,
+        });
+        let format = json!({
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": { "name": "story", "schema": schema },
+            },
+        });
+        let schema = story(200, format);
+        survives(&mut troop, &schema, Strike::Kill, rounds(1, 50));
+        let three = story(60, json!({ "n": 3 }));
+        survives(&mut troop, &three, Strike::Kill, rounds(1, 20));
+        let stops = json!({ "stop": ["\u{1}", "zebra crossing"], "logprobs": true });
+        let stops = story(160, stops);
+        survives(&mut troop, &stops, Strike::Kill, rounds(1, 20));
+    });
+}
+
+#[test]
+fn a_stream_outlives_its_coordinator_and_is_paid_on_its_return() {
+    let name = "a_stream_outlives_its_coordinator_and_is_paid_on_its_return";
+    on_a_network(name, |network| {
+        let mut troop = Troop::start(&network);
+        let before = troop.spent();
+        let calm = read(troop.ask(&plain()), 0, |_| {});
+        let price = troop.paid_since(before);
+        for round in 0..rounds(1, 20) {
+            let before = troop.spent();
+            let stream = troop.ask(&plain());
+            let found = read(stream, 3 + round, |_| {
+                troop.coordinator.kill();
+            });
+            assert_eq!(found.choices, calm.choices);
+            assert!(
+                found.gap < Duration::from_secs(3),
+                "nobody waits for a coordinator: {:?}",
+                found.gap
+            );
+            troop.coordinator.run();
+            troop.whole();
+            assert_eq!(troop.paid_since(before), price, "one bill");
+        }
+        let verified = troop.coordinator.folder.json(&["ledger", "verify"]);
+        assert_eq!(verified["ok"], true, "{verified}");
+        assert_eq!(verified["faults"], json!([]));
+    });
+}
+
+/// A worker is not held lost because it is busy: each request is granted one place, and gets along with it.
+#[test]
+fn nobody_moves_where_nothing_happens() {
+    on_a_network("nobody_moves_where_nothing_happens", |network| {
+        let troop = Troop::start(&network);
+        let granted = |troop: &Troop| {
+            let status = troop.coordinator.folder.json(&["status"]);
+            status["queue"]["granted"].as_u64().expect("a number")
+        };
+        let (lanes, each) = (8, rounds(5, 125));
+        let short = story(16, json!({}));
+        let ask = |times: usize| {
+            std::thread::scope(|scope| {
+                for _ in 0..lanes {
+                    scope.spawn(|| {
+                        for _ in 0..times {
+                            read(troop.ask(&short), 0, |_| {});
+                        }
+                    });
+                }
+            });
+        };
+        // A door that has just opened may ask for patience, which is another grant. Then they are open.
+        ask(1);
+        let before = granted(&troop);
+        ask(each);
+        let requests = (lanes * each) as u64;
+        assert_eq!(granted(&troop) - before, requests);
+        println!("{requests} undisturbed requests, no failover");
+    });
+}
+
+/// A machine is found by others at one port, and joined to a troop by one command.
+#[test]
+fn a_worker_listens_at_one_port_and_serves_soon_after_it_joins() {
+    let name = "a_worker_listens_at_one_port_and_serves_soon_after_it_joins";
+    on_a_network(name, |network| {
+        let coordinator = Machine::start(network.host(2), &["--role", "coordinator"]);
+        let token = invite(&coordinator, "client");
+        let client = Machine::start(network.here(), &["--join", &token]);
+        let token = invite(&coordinator, "worker");
+        let begun = now();
+        let worker = Machine::start(network.host(3), &["--join", &token]);
+        client.node().wait_ready();
+        let stream = client.node().stream(None, story(4, json!({})));
+        let found = read(stream.expect("the client listens"), 0, |_| {});
+        let first = found.first.expect("a token").duration_since(begun);
+        println!("from joining to the first token served: {first:.2?} (goal: 10 s)");
+        if !network.is_separate() {
+            return;
+        }
+        let host = &worker.host;
+        for kind in ["tcp", "tcp6"] {
+            let listening = |socket: &Socket| socket.listens && !socket.loopback;
+            assert!(!host.sockets(kind).iter().any(listening), "{kind}");
+        }
+        let sockets = host.sockets("udp").into_iter().chain(host.sockets("udp6"));
+        let off: Vec<u16> = sockets
+            .filter(|socket| !socket.loopback)
+            .map(|socket| socket.port)
+            .collect();
+        assert_eq!(off, [9001]);
+        let open = |port: &u16| TcpStream::connect((host.address(), *port)).is_ok();
+        assert_eq!((1..=u16::MAX).find(open), None);
+        println!("65,535 TCP ports are closed to others; UDP 9001 is the only one that is open");
+    });
 }
 
 #[test]
 fn who_was_not_invited_or_is_no_longer_wanted_is_told_so() {
-    let coordinator = Machine::start(&["--role", "coordinator"]);
+    let network = Network::loopback();
+    let coordinator = Machine::start(network.host(2), &["--role", "coordinator"]);
     let made = coordinator.folder.json(&["invite", "--role", "client"]);
     let token = made["token"].as_str().expect("a token").to_owned();
     let join = |token: &str| {
@@ -319,7 +282,7 @@ fn who_was_not_invited_or_is_no_longer_wanted_is_told_so() {
     let worker = Folder::with_model();
     let asked = worker.troop(&["node", "--join", &token, "--role", "worker"]);
     assert_eq!(asked.status.code(), Some(5), "invited as a client");
-    let client = Machine::start(&["--join", &token]);
+    let client = Machine::start(network.here(), &["--join", &token]);
     let (code, words) = join(&token);
     assert_eq!(code, Some(5), "{words}");
     assert!(words.contains("use"), "{words}");
@@ -333,4 +296,16 @@ fn who_was_not_invited_or_is_no_longer_wanted_is_told_so() {
         let balance = client.folder.troop(&["balance"]);
         (!balance.status.success()).then_some(())
     });
+}
+
+#[test]
+fn a_port_for_other_nodes_that_is_taken_is_named_and_starts_no_node() {
+    let folder = Folder::with_model();
+    let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let output = folder.troop(&["node", "--role", "coordinator", "--quic", &address]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&address), "{text}");
+    assert!(text.contains("--quic 0.0.0.0:0"), "{text}");
 }

@@ -27,7 +27,7 @@ fn sha256(bytes: &[u8]) -> String {
 fn folder(name: &str) -> Folder {
     let path = std::env::temp_dir().join(format!("troop-pulled-{}-{name}", std::process::id()));
     fs::create_dir_all(&path).expect("a folder");
-    Folder(path)
+    Folder::at(path)
 }
 
 /// Bytes that a pull has noted to be on the disk.

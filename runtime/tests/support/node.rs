@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -13,17 +13,27 @@ use std::time::{Duration, Instant};
 #[path = "../../../kernels/tests/support/test_model.rs"]
 pub(crate) mod test_model;
 
-/// A folder that goes when the test is over.
-pub(crate) struct Folder(pub(crate) PathBuf);
+/// A folder that goes when the test is over, and the words that every command in it begins with.
+pub(crate) struct Folder(pub(crate) PathBuf, Vec<String>);
 
 impl Folder {
+    /// One that is there already.
+    pub(crate) fn at(path: PathBuf) -> Folder {
+        Folder(path, Vec::new())
+    }
+
     /// A new one, with the model in its store.
     pub(crate) fn with_model() -> Folder {
+        Folder::entered_by(Vec::new())
+    }
+
+    /// A new one of a machine that is entered by these words.
+    pub(crate) fn entered_by(words: Vec<String>) -> Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("troop-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder for the node");
-        let folder = Folder(path);
+        let folder = Folder(path, words);
         let from = format!("file:{}", test_model::test_model().display());
         let pulled = folder.troop(&["pull", "smollm2", "--from", &from]);
         assert!(
@@ -36,7 +46,7 @@ impl Folder {
 
     /// Runs a verb and waits for it.
     pub(crate) fn troop(&self, args: &[&str]) -> Output {
-        let mut command = troop(&self.0);
+        let mut command = self.command();
         command
             .args(args)
             .stdin(Stdio::null())
@@ -56,6 +66,14 @@ impl Folder {
 }
 
 impl Folder {
+    fn command(&self) -> Command {
+        let words = self.1.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_troop")]);
+        let mut command = Command::new(words.next().expect("one at least"));
+        command.args(words).env("TROOP_HOME", &self.0);
+        command
+    }
+
     /// Asks the node over the owner's socket; returns the status.
     pub(crate) fn post(&self, path: &str, body: &str) -> std::io::Result<u16> {
         let mut socket = UnixStream::connect(self.0.join("ctl.sock"))?;
@@ -72,12 +90,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-fn troop(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_troop"));
-    command.env("TROOP_HOME", home);
-    command
 }
 
 /// A node that runs.
@@ -107,7 +119,8 @@ impl Node {
             .append(true)
             .open(folder.0.join("log"))
             .expect("a log");
-        let process = troop(&folder.0)
+        let process = folder
+            .command()
             .args(["node", "--listen", "127.0.0.1:0"])
             .args(args)
             .env("TROOP_GRACE", "10")
