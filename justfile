@@ -26,8 +26,8 @@ mutants SEEDS="500":
     sim/mutants/run {{SEEDS}}
 
 # Decode and prefill rates beside the machine's limits.
-kernels-bench:
-    cargo run --release --quiet -p troop-kernels --example bench
+kernels-bench *ARGS:
+    cargo run --release --quiet -p troop-kernels --example bench -- {{ARGS}}
 
 # Calls, letters and tokens between two nodes, beside bare QUIC.
 bench-cluster:

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run, Want};
+use troop_kernels::model::{Evaluator, Facts, Model, PAGE_TOKENS, PageId, Pages, Run, Want};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let facts = model.facts().clone();
     let mut evaluator = Evaluator::new(Arc::clone(&model), threads, 512)?;
-    let mut pages = Pages::new(&facts, 64, 0)?;
+    let mut pages = Pages::new(&facts, 64, if facts.window > 0 { 64 } else { 0 })?;
     let table: Vec<PageId> = (0..64).map(PageId).collect();
     let slow = isa == Isa::Reference;
 
@@ -55,13 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("again", if slow { 8 } else { 512 }),
     ] {
         let start = now();
-        let run = Run {
-            tokens: &prompt[..count],
-            start: 0,
-            pages: &table,
-            window_pages: &[],
-            want: Want::Logits,
-        };
+        let run = pass(&facts, &prompt[..count], 0, &table);
         evaluator.step(&mut pages, &[run])[0]
             .as_ref()
             .map_err(|fault| *fault)?;
@@ -72,20 +66,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for depth in [0u32, 512, 2048] {
         let count = if slow { 2 } else { 64 };
         let start = now();
-        let mut token = 504;
+        let mut token = [504];
         for step in 0..count {
-            let run = Run {
-                tokens: &[token],
-                start: depth + step,
-                pages: &table,
-                window_pages: &[],
-                want: Want::Logits,
-            };
+            let run = pass(&facts, &token, depth + step, &table);
             let logits = evaluator.step(&mut pages, &[run]).swap_remove(0)?;
-            token = greedy(&logits);
+            token = [greedy(&logits)];
         }
         let rate = rate(count as usize, start.elapsed());
-        let bytes = facts.weight_bytes as f64 + depth as f64 / 64.0 * facts.page_bytes as f64;
+        let seen = |tokens: u32, page_bytes: u64| {
+            f64::from(tokens) / PAGE_TOKENS as f64 * page_bytes as f64
+        };
+        let bytes = facts.weight_bytes as f64
+            + seen(depth, facts.page_bytes)
+            + seen(depth.min(facts.window as u32), facts.window_page_bytes);
         println!(
             "decode at {depth}: {rate:.0} tok/s, {:.1} GB/s",
             rate * bytes / 1e9
@@ -96,13 +89,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = now();
         for step in 0..count {
             let runs: Vec<Run<'_>> = (0..batch)
-                .map(|b| Run {
-                    tokens: &prompt[b..b + 1],
-                    start: step,
-                    pages: &table[b..b + 1],
-                    window_pages: &[],
-                    want: Want::Logits,
-                })
+                .map(|b| pass(&facts, &prompt[b..b + 1], step, &table[b..b + 1]))
                 .collect();
             evaluator.step(&mut pages, &runs);
         }
@@ -116,29 +103,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The first words are known: this catches a bench of wrong results.
     let prompt = [504u32, 3575, 282, 4649, 314];
-    let run = Run {
-        tokens: &prompt,
-        start: 0,
-        pages: &table,
-        window_pages: &[],
-        want: Want::Logits,
-    };
+    let run = pass(&facts, &prompt, 0, &table);
     let logits = evaluator.step(&mut pages, &[run]).swap_remove(0)?;
     let mut ids = vec![greedy(&logits)];
     while ids.len() < 12 && !slow {
         let at = 4 + ids.len() as u32;
-        let run = Run {
-            tokens: &ids[ids.len() - 1..],
-            start: at,
-            pages: &table,
-            window_pages: &[],
-            want: Want::Logits,
-        };
+        let run = pass(&facts, &ids[ids.len() - 1..], at, &table);
         let logits = evaluator.step(&mut pages, &[run]).swap_remove(0)?;
         ids.push(greedy(&logits));
     }
     println!("greedy after {prompt:?}: {ids:?}");
     Ok(())
+}
+
+/// A run that wants the logits of its last token. Layers with a window keep all of it here, in pages of their own
+/// with the same numbers.
+fn pass<'a>(facts: &Facts, tokens: &'a [u32], start: u32, pages: &'a [PageId]) -> Run<'a> {
+    let end = start as usize + tokens.len();
+    let window = if facts.window > 0 {
+        end.div_ceil(PAGE_TOKENS)
+    } else {
+        0
+    };
+    Run {
+        tokens,
+        start,
+        pages,
+        window_pages: &pages[..window],
+        want: Want::Logits,
+    }
 }
 
 fn greedy(logits: &[f32]) -> u32 {
