@@ -215,6 +215,38 @@ fn nobody_moves_where_nothing_happens() {
     });
 }
 
+/// Whoever hangs up at one machine ends the work at another.
+#[test]
+fn a_hang_up_ends_the_work_at_the_worker_within_a_step() {
+    let name = "a_hang_up_ends_the_work_at_the_worker_within_a_step";
+    on_a_network(name, |network| {
+        let troop = Troop::start(&network);
+        let hang_ups = rounds(10, 100);
+        for round in 0..hang_ups {
+            let mut stream = troop.ask(&plain());
+            for _ in 0..=round % 30 {
+                stream.event().expect("the stream goes on");
+            }
+        }
+        let engines = || {
+            let workers = troop.workers.values();
+            workers.map(|worker| worker.folder.json(&["ps"])["engines"][0].clone())
+        };
+        let sum = |field: &str| -> u64 {
+            let counts = engines().map(|engine| engine[field].as_u64().expect("a count"));
+            counts.sum()
+        };
+        until("all have heard of it", || {
+            (sum("cancelled") == hang_ups as u64).then_some(())
+        });
+        for engine in engines() {
+            let late = engine["steps_after_cancel_max"].as_u64();
+            assert!(late <= Some(1), "{engine}");
+            assert_eq!(engine["pages_free"], engine["pages"]);
+        }
+    });
+}
+
 /// A machine is found by others at one port, and joined to a troop by one command.
 #[test]
 fn a_worker_listens_at_one_port_and_serves_soon_after_it_joins() {
