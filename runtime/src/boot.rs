@@ -205,6 +205,11 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
 }
 
 impl Running {
+    /// Where other nodes find it.
+    pub fn reached_at(&self) -> Vec<SocketAddr> {
+        reached_at(&self.cluster)()
+    }
+
     /// The present gateway; its supervisor may be starting its successor.
     fn gateway(&self) -> GatewayHandle {
         let now = self
@@ -270,7 +275,7 @@ fn bind(
     refused.map_or(Ok(None), Err)
 }
 
-/// Where others find this node, now.
+/// Where others find a node, whenever that is asked.
 fn reached_at(cluster: &Option<Cluster>) -> impl Fn() -> Vec<SocketAddr> + Send + Sync + 'static {
     let bound: Vec<_> = cluster.iter().flat_map(Cluster::address).collect();
     move || machine::reachable(&bound)

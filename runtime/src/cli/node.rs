@@ -310,29 +310,48 @@ fn banner(context: &Context, running: &Running, roles: Roles, models: &[String])
         (false, false) => "client",
     };
     let node = running.node.wiring.me.to_string();
-    let address = running
-        .addresses
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let list = |words: &[String], none: &str| match words.is_empty() {
+        true => none.to_owned(),
+        false => words.join(", "),
+    };
+    let texts = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect();
+    let listening: Vec<String> = texts(&running.addresses);
+    let reached: Vec<String> = texts(&running.reached_at());
+    let none = match roles.coordinator {
+        true => "none here",
+        false => "those of the troop: troop status",
+    };
     let model = models.first().map_or("MODEL", String::as_str);
+    let wiring = running.node.wiring;
+    let whose = match wiring.me == wiring.coordinator {
+        true => "its own".to_owned(),
+        false => format!("that of {}", &wiring.coordinator.to_string()[..12]),
+    };
+    let more = match (roles.coordinator, roles.worker) {
+        (true, _) => "Invite   troop invite    Share  troop key create --member NAME",
+        (false, true) => "Rest     troop pause     Again  troop resume",
+        (false, false) => "Credits  troop balance",
+    };
     eprintln!(
         "troop {}  node {}  {role}",
         env!("CARGO_PKG_VERSION"),
         &node[..12]
     );
-    eprintln!("  API      http://{address}/v1  (any OpenAI client; key: troop)");
-    eprintln!(
-        "  Models   {}",
-        if models.is_empty() {
-            "none".to_owned()
-        } else {
-            models.join(", ")
-        }
-    );
-    eprintln!("  Home     {}", context.home.folder().display());
-    eprintln!("  Ask      troop run {model} \"Why is the sky blue?\"");
-    eprintln!("  Share    troop key create --member NAME    Look  troop status    Stop  Ctrl-C");
+    let address = listening.first().map(String::as_str).unwrap_or_default();
+    for line in [
+        format!("API      http://{address}/v1  (any OpenAI client; key: troop)"),
+        format!(
+            "Troop    {whose}; others find it at {}",
+            list(&reached, "no address")
+        ),
+        format!("Models   {}", list(models, none)),
+        format!("Home     {}", context.home.folder().display()),
+        format!("Ask      troop run {model} \"Why is the sky blue?\""),
+        more.to_owned(),
+        "Look     troop status    Stop   Ctrl-C".to_owned(),
+    ] {
+        eprintln!("  {line}");
+    }
 }
 
 /// Ports for other nodes where none is named: the usual one, or any.

@@ -46,7 +46,8 @@ fn seconds(span: Duration) -> String {
 }
 
 fn rate(tokens: u64, span: Duration) -> String {
-    match span.is_zero() || tokens == 0 {
+    // What came in one piece has no rate.
+    match span < Duration::from_millis(1) || tokens == 0 {
         true => String::new(),
         false => format!(", {:.1} tokens/s", tokens as f64 / span.as_secs_f64()),
     }
