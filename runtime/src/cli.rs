@@ -24,6 +24,7 @@ mod run;
 mod spans;
 mod status;
 mod table;
+mod watch;
 
 use crate::home::Home;
 use clap::builder::FalseyValueParser;
@@ -34,6 +35,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use watch::WatchArgs;
 
 /// Pool the machines you own and serve language models to one another.
 #[derive(Debug, Parser)]
@@ -163,14 +165,6 @@ enum Verb {
     Engine(crate::engine_child::EngineArgs),
 }
 
-/// Arguments of verbs that can be watched.
-#[derive(Debug, clap::Args)]
-struct WatchArgs {
-    /// Again every two seconds, until Ctrl-C
-    #[arg(long, short)]
-    watch: bool,
-}
-
 /// What every verb knows.
 #[derive(Debug)]
 struct Context {
@@ -197,24 +191,6 @@ impl Context {
     fn say(&self, line: impl Display) {
         if !self.quiet {
             anstream::eprintln!("{line}");
-        }
-    }
-
-    /// Does `once` once, or again and again on a terminal's cleared screen.
-    fn watched(
-        &self,
-        args: &WatchArgs,
-        mut once: impl FnMut() -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        if !args.watch {
-            return once();
-        }
-        loop {
-            if !self.json && std::io::stdout().is_terminal() {
-                print("\x1b[H\x1b[2J")?;
-            }
-            once()?;
-            std::thread::sleep(WATCH_EVERY);
         }
     }
 }
@@ -311,8 +287,8 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::List) => models::list(&context),
         Some(Verb::Show(args)) => models::show(&context, args),
         Some(Verb::Rm(args)) => models::rm(&context, args),
-        Some(Verb::Ps(args)) => context.watched(&args, || ps::go(&context)),
-        Some(Verb::Status(args)) => context.watched(&args, || status::go(&context)),
+        Some(Verb::Ps(args)) => ps::go(&context, &args),
+        Some(Verb::Status(args)) => status::go(&context, &args),
         Some(Verb::Pause) => pause::pause(&context, Duration::ZERO),
         Some(Verb::Drain(args)) => pause::pause(&context, args.grace()),
         Some(Verb::Resume) => pause::resume(&context),
@@ -336,7 +312,8 @@ fn bare(context: &Context) -> Result<(), Fault> {
         eprintln!("{}", Line::command().render_help());
         return Err(Fault::usage("a command is needed"));
     }
-    let _ = status::go(context).map_err(|fault| fault.print(false));
+    let once = WatchArgs::default();
+    let _ = status::go(context, &once).map_err(|fault| fault.print(false));
     print("\ntroop node          run a node here")?;
     print("troop run smollm2   ask a model")?;
     print("troop --help        everything else")
@@ -367,8 +344,6 @@ fn tokio() -> Result<tokio::runtime::Runtime, Fault> {
     runtime.map_err(|error| Fault::failed("no runtime could be started").because(error))
 }
 
-/// How often what is watched is looked at.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
 const AFTER_HELP: &str = "\
 Examples:
   troop node                              serve smollm2 on http://127.0.0.1:9000/v1

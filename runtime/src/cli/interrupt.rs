@@ -3,8 +3,8 @@
 
 use super::fault::{Code, Fault};
 use super::tokio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use ::tokio::sync::watch;
+use std::time::Duration;
 
 /// What `work` comes to, unless Ctrl-C comes first.
 pub(super) async fn interruptible<T>(
@@ -19,30 +19,34 @@ pub(super) async fn interruptible<T>(
 
 /// Listens for Ctrl-C for as long as it lives.
 pub(super) struct Interrupt {
-    came: Arc<AtomicBool>,
-    _listening: ::tokio::runtime::Runtime,
+    came: watch::Receiver<bool>,
+    listening: ::tokio::runtime::Runtime,
 }
 
 impl Interrupt {
     pub(super) fn listen() -> Result<Interrupt, Fault> {
-        let came = Arc::new(AtomicBool::new(false));
-        let (listening, told) = (tokio()?, came.clone());
+        let (tell, came) = watch::channel(false);
+        let listening = tokio()?;
         // The task ends with the runtime, which ends with this.
         listening.spawn(async move {
             if ::tokio::signal::ctrl_c().await.is_ok() {
-                told.store(true, Ordering::Relaxed);
+                tell.send_replace(true);
                 let _ = ::tokio::signal::ctrl_c().await;
                 std::process::exit(Code::Interrupted as i32);
             }
         });
-        Ok(Interrupt {
-            came,
-            _listening: listening,
-        })
+        Ok(Interrupt { came, listening })
     }
 
     /// Whether it came.
     pub(super) fn came(&self) -> bool {
-        self.came.load(Ordering::Relaxed)
+        *self.came.borrow()
+    }
+
+    /// Waits for it, for so long; says whether it came. Not to be called inside a runtime.
+    pub(super) fn came_within(&self, span: Duration) -> bool {
+        let mut came = self.came.clone();
+        let waiting = async { ::tokio::time::timeout(span, came.wait_for(|came| *came)).await };
+        matches!(self.listening.block_on(waiting), Ok(Ok(_)))
     }
 }

@@ -1,14 +1,16 @@
 //! `ps`: the engines that run, and the requests they serve.
 
 use super::fault::Fault;
-use super::{Context, client, print, print_json, table};
+use super::watch::WatchArgs;
+use super::{Context, client, print, table};
 use troop_gateway::control::Ps;
 
-pub(super) fn go(context: &Context) -> Result<(), Fault> {
-    let ps: Ps = client::get(context, "/v1/troop/ps")?;
-    if context.json {
-        return print_json(&ps);
-    }
+pub(super) fn go(context: &Context, watch: &WatchArgs) -> Result<(), Fault> {
+    let look = || client::get(context, "/v1/troop/ps");
+    watch.show(context, look, |ps| draw(context, ps))
+}
+
+fn draw(context: &Context, ps: &Ps) -> Result<(), Fault> {
     let row = |engine: &troop_gateway::control::Engine| {
         vec![
             engine.model.clone(),

@@ -1,14 +1,16 @@
 //! `status`: what runs where, and whether it is well.
 
 use super::fault::Fault;
-use super::{Context, client, print, print_json, table};
+use super::watch::WatchArgs;
+use super::{Context, client, print, table};
 use troop_gateway::control::Status;
 
-pub(super) fn go(context: &Context) -> Result<(), Fault> {
-    let status: Status = client::get(context, "/v1/troop/status")?;
-    if context.json {
-        return print_json(&status);
-    }
+pub(super) fn go(context: &Context, watch: &WatchArgs) -> Result<(), Fault> {
+    let look = || client::get(context, "/v1/troop/status");
+    watch.show(context, look, draw)
+}
+
+fn draw(status: &Status) -> Result<(), Fault> {
     let state = match (status.draining, status.ready) {
         (true, _) => "stopping",
         (false, true) => "ready",
