@@ -125,6 +125,7 @@ pub fn admit(
                 Input::Drain { .. } => internal("EngineProcess::Drain"),
                 Input::Pause { .. } => internal("EngineProcess::Pause"),
                 Input::Resume => internal("EngineProcess::Resume"),
+                Input::Machine { .. } => internal("EngineProcess::Machine"),
             }
         }
         Message::Outbox(input) => {

@@ -9,7 +9,7 @@ mod keeper;
 pub mod protocol;
 
 pub use child::Engines;
-pub use keeper::{Engine, EngineState, Keeper};
+pub use keeper::{Engine, EngineState, Keeper, Wishes};
 
 use crate::engine::frames::FromEngine;
 use crate::ids::{MemberId, NodeKey, Passport};
@@ -17,7 +17,7 @@ use crate::names;
 use crate::routing::EnginePort;
 use crate::shell::{Node, Seat};
 use child::Child;
-use protocol::Input;
+use protocol::{Input, Rest};
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +39,17 @@ pub struct EngineStatus {
     pub stats: crate::engine::frames::EngineStats,
     /// Lives that ended by themselves.
     pub restarts: u64,
+}
+
+/// How a worker is, for whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Its engines.
+    pub engines: Vec<EngineStatus>,
+    /// Why it takes no work, if it takes none.
+    pub rest: Option<Rest>,
+    /// Attempts that run.
+    pub running: usize,
 }
 
 /// The keeper of engines does not answer within its deadline.
@@ -71,8 +82,8 @@ impl EngineProcessHandle {
         self.tell(Input::Drain { grace_ms })
     }
 
-    /// How every engine is.
-    pub async fn status(&self) -> Result<Vec<EngineStatus>, Away> {
+    /// How the worker and every engine of it is.
+    pub async fn status(&self) -> Result<WorkerStatus, Away> {
         let actor = self
             .0
             .directory
@@ -94,7 +105,7 @@ impl EngineProcessHandle {
         self.tell(Input::Pause { grace_ms })
     }
 
-    /// Starts the engines again, and takes work.
+    /// Starts the engines again, and takes work; for an hour even if the machine is wanted for something else now.
     pub fn resume(&self) -> Result<(), Away> {
         self.tell(Input::Resume)
     }
@@ -130,7 +141,7 @@ pub struct Roster(Arc<Mutex<Listed>>);
 #[derive(Debug, Default)]
 struct Listed {
     served: Vec<Served>,
-    paused: bool,
+    wishes: Wishes,
 }
 
 impl Roster {
@@ -138,7 +149,7 @@ impl Roster {
     pub fn new(served: Vec<Served>) -> Roster {
         Roster(Arc::new(Mutex::new(Listed {
             served,
-            paused: false,
+            wishes: Wishes::default(),
         })))
     }
 
@@ -197,8 +208,11 @@ impl EngineProcessState {
                 name: name.clone(),
                 created_seconds: *created_seconds,
             }),
-            Input::Pause { .. } => self.served.list().paused = true,
-            Input::Resume => self.served.list().paused = false,
+            // Heard here too: what is said to a keeper that falls at it is said all the same.
+            Input::Pause { .. } | Input::Resume | Input::Machine { .. } => {
+                let now = self.seat.node().clock.now();
+                self.served.list().wishes.hear(now, &input);
+            }
             _ => {}
         }
         let ports = self.seat.step(input);
@@ -274,16 +288,14 @@ impl EngineProcess {
         } = args;
         node.directory
             .enter(|entries| entries.engine_process = Some(myself.clone()));
-        let seat = Seat::new(names::ENGINE_PROCESS, Keeper::new(key, owner), node);
+        let keeper = Keeper::new(key, owner).heeding(served.list().wishes);
+        let seat = Seat::new(names::ENGINE_PROCESS, keeper, node);
         let mut state = EngineProcessState {
             seat,
             engines,
             children: BTreeMap::new(),
             served: served.clone(),
         };
-        if served.list().paused {
-            state.step(Input::Pause { grace_ms: 0 }, &myself);
-        }
         for Served {
             model,
             name,
@@ -336,11 +348,12 @@ impl EngineProcess {
         drop(permit);
     }
 
-    /// How every engine is.
+    /// How the worker and every engine of it is.
     #[ractor::message(Status(reply))]
-    fn status(&self, reply: RpcReplyPort<Vec<EngineStatus>>, state: &mut EngineProcessState) {
-        let engines = state.seat.asked("Status").engines().iter();
-        let status = engines.map(|(model, engine)| EngineStatus {
+    fn status(&self, reply: RpcReplyPort<WorkerStatus>, state: &mut EngineProcessState) {
+        let keeper = state.seat.asked("Status");
+        let engines = keeper.engines().iter();
+        let engines = engines.map(|(model, engine)| EngineStatus {
             model: *model,
             name: engine.name.clone(),
             state: engine.state.clone(),
@@ -348,8 +361,13 @@ impl EngineProcess {
             stats: engine.stats,
             restarts: engine.restarts,
         });
+        let status = WorkerStatus {
+            engines: engines.collect(),
+            rest: keeper.rest(),
+            running: keeper.running(),
+        };
         // Whoever asked may have gone.
-        let _ = reply.send(status.collect());
+        let _ = reply.send(status);
     }
 }
 

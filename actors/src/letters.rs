@@ -277,7 +277,8 @@ pub fn mail(message: Message) -> Option<Mail> {
                 | Input::Exited { .. }
                 | Input::Drain { .. }
                 | Input::Pause { .. }
-                | Input::Resume => return None,
+                | Input::Resume
+                | Input::Machine { .. } => return None,
             }
         }
         Message::Outbox(input) => {

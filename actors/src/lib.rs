@@ -40,6 +40,7 @@ pub mod admissions;
 pub mod doorkeeper;
 pub mod engine;
 pub mod engine_process;
+pub mod gpu_monitor;
 pub mod keyring;
 pub mod ledger;
 pub mod model_store;

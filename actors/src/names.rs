@@ -23,6 +23,8 @@ pub const TICKET_ISSUER: &str = "ticket_issuer";
 pub const DOORKEEPER: &str = "doorkeeper";
 /// The keeper of engines.
 pub const ENGINE_PROCESS: &str = "engine_process";
+/// The monitor of the machine.
+pub const GPU_MONITOR: &str = "gpu_monitor";
 /// The outbox.
 pub const OUTBOX: &str = "outbox";
 /// The keyring.

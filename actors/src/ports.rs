@@ -4,6 +4,7 @@
 //! tests and the simulator implement them over memory. Nothing else may touch the outside.
 
 use crate::contract::Time;
+use crate::gpu_monitor::protocol::Reading;
 use crate::ids::NodeId;
 use crate::questions::{Answer, Question, RemoteError};
 use crate::routing::Message;
@@ -20,6 +21,12 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&self, bytes: &mut [u8]);
+}
+
+/// How a machine is looked at: whether others use it, and whether it is well.
+pub trait Sensors: Send + Sync + 'static {
+    /// What can be seen now. It may take a while; what does not answer is said to be unknown.
+    fn read(&self) -> Reading;
 }
 
 /// How a message reaches another node. The network's and the simulator's implementations carry the very

@@ -4,6 +4,10 @@
 //! file says which, purely; the shells and the simulator both ask it. An effect that is new does not compile
 //! until it is routed here and its port is handled in both.
 
+mod machine;
+
+pub use machine::LookPort;
+
 use crate::engine::frames::ToEngine;
 use crate::ids::{NodeId, Passport, RequestId};
 use crate::keyring::protocol::KeyError;

@@ -98,6 +98,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Takes work again.
     fn resume(&self) -> Later<'_, Result<(), Problem>>;
 
+    /// Whether this node takes work; nothing where it is no worker.
+    fn worker(&self) -> Later<'_, Result<Option<control::Worker>, Problem>>;
+
     /// Has a model that is on this machine served from now on.
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>>;
 

@@ -51,6 +51,20 @@ pub struct Status {
     pub requests_open: usize,
     /// The queue, where this node keeps it.
     pub queue: Option<Queue>,
+    /// Whether it takes work, where it is a worker.
+    #[serde(default)]
+    pub worker: Option<Worker>,
+}
+
+/// Whether a worker takes work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// `serving`; `draining` where it takes none and some runs still; `resting` where none runs any more.
+    pub state: String,
+    /// Why it takes none, if it takes none.
+    pub reason: Option<String>,
+    /// Attempts that run.
+    pub running: u64,
 }
 
 /// One thing that must be well.

@@ -201,6 +201,10 @@ impl Backend for Scripted {
         now(Ok(()))
     }
 
+    fn worker(&self) -> Later<'_, Result<Option<control::Worker>, Problem>> {
+        now(Ok(None))
+    }
+
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>> {
         now(Ok(control::Loading {
             model: name.to_owned(),

@@ -2,6 +2,7 @@
 
 use crate::cluster::{self, Cluster};
 use crate::home::{Home, HomeError};
+use crate::leaves::sensors::SystemSensors;
 use crate::leaves::{ChildEngines, SystemClock, SystemEntropy};
 use crate::machine;
 use crate::membership::Membership;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use troop_actors::admissions::Outcasts;
 use troop_actors::certificate::CertificateError;
 use troop_actors::engine_process::{EngineProcessHandle, Roster, Served};
+use troop_actors::gpu_monitor::policy::Policy;
 use troop_actors::ids::{MemberId, digest};
 use troop_actors::keyring::OWNER;
 use troop_actors::ledger::LedgerHandle;
@@ -49,6 +51,8 @@ pub struct NodeOptions {
     pub threads: NonZero<usize>,
     /// Bytes of KV pages of each engine; the engine's own choice if not given.
     pub kv_bytes: Option<u64>,
+    /// What its owner lends of it.
+    pub policy: Policy,
     /// Where it listens for other nodes, the first that is free; a node that listens nowhere knows no other.
     pub quic: Vec<SocketAddr>,
     /// The troop it belongs to, if that is not its own.
@@ -160,6 +164,8 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         outcasts,
         engines: Arc::new(engines),
         served: Roster::new(served.collect()),
+        policy: options.policy,
+        sensors: Arc::new(SystemSensors::new()),
         gateway: GatewayArgs {
             me,
             owner,

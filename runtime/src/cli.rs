@@ -15,6 +15,7 @@ mod invite;
 mod join;
 mod key;
 mod ledger;
+mod lend;
 mod models;
 mod node;
 mod pause;
@@ -136,7 +137,7 @@ enum Verb {
     Status(WatchArgs),
     /// Take the machine back: engines end, their streams go on elsewhere
     Pause,
-    /// Take no more work, and let what runs finish
+    /// Take no more work, hand over what runs, and say when nothing does any more
     Drain(pause::DrainArgs),
     /// Take work again after pause or drain
     Resume,
@@ -289,8 +290,8 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Rm(args)) => models::rm(&context, args),
         Some(Verb::Ps(args)) => ps::go(&context, &args),
         Some(Verb::Status(args)) => status::go(&context, &args),
-        Some(Verb::Pause) => pause::pause(&context, Duration::ZERO),
-        Some(Verb::Drain(args)) => pause::pause(&context, args.grace()),
+        Some(Verb::Pause) => pause::pause(&context),
+        Some(Verb::Drain(args)) => pause::drain(&context, &args),
         Some(Verb::Resume) => pause::resume(&context),
         Some(Verb::Balance(args)) => balance::go(&context, args),
         Some(Verb::Key(args)) => key::go(&context, args),

@@ -1,4 +1,7 @@
-//! The leaf ports as the running program has them: the system's clock and dice, and engines as children.
+//! The leaf ports as the running program has them: the system's clock and dice, and engines as children; what looks at
+//! the machine is in [`sensors`].
+
+pub mod sensors;
 
 use crate::home::Home;
 use std::io;

@@ -12,11 +12,14 @@ use std::time::Duration;
 use troop_actors::admissions::{Admissions, AdmissionsArgs, Outcasts};
 use troop_actors::doorkeeper::{Doorkeeper, DoorkeeperArgs};
 use troop_actors::engine_process::{EngineProcess, EngineProcessArgs, Engines, Roster};
+use troop_actors::gpu_monitor::policy::Policy;
+use troop_actors::gpu_monitor::{GpuMonitor, GpuMonitorArgs};
 use troop_actors::ids::{MemberId, NodeKey};
 use troop_actors::keyring::{Keyring, KeyringArgs};
 use troop_actors::ledger::{Ledger, LedgerArgs};
 use troop_actors::names;
 use troop_actors::outbox::{Outbox, OutboxArgs};
+use troop_actors::ports::Sensors;
 use troop_actors::scheduler::{Scheduler, SchedulerArgs};
 use troop_actors::shell::Node;
 use troop_actors::ticket_issuer::{TicketIssuer, TicketIssuerArgs};
@@ -48,6 +51,10 @@ pub struct Roots {
     pub engines: Arc<dyn Engines>,
     /// What is served from the start.
     pub served: Roster,
+    /// What its owner lends of it.
+    pub policy: Policy,
+    /// How it is looked at.
+    pub sensors: Arc<dyn Sensors>,
     /// The gateway's own.
     pub gateway: GatewayArgs,
     /// Where the present gateway is.
@@ -76,6 +83,7 @@ pub fn children(roots: &Roots, roles: Roles) -> Vec<Child> {
         ),
         (names::SCHEDULER, coordinator, short, scheduler(roots)),
         (names::ENGINE_PROCESS, worker, long, engine_process(roots)),
+        (names::GPU_MONITOR, worker, short, gpu_monitor(roots)),
         (names::DOORKEEPER, worker, short, doorkeeper(roots)),
         (names::GATEWAY, true, long, gateway(roots)),
     ];
@@ -203,6 +211,19 @@ fn engine_process(roots: &Roots) -> Start {
             owner: roots.owner,
             engines: roots.engines.clone(),
             served: roots.served.clone(),
+        },
+    )
+}
+
+fn gpu_monitor(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::GPU_MONITOR,
+        || GpuMonitor,
+        |roots| GpuMonitorArgs {
+            node: roots.node.clone(),
+            policy: roots.policy,
+            sensors: roots.sensors.clone(),
         },
     )
 }

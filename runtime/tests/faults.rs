@@ -10,6 +10,8 @@
 
 #[path = "faults/cases.rs"]
 mod cases;
+#[path = "support/power.rs"]
+mod power;
 #[path = "support/node.rs"]
 #[allow(dead_code)] // Each test program uses a part of it.
 mod support;

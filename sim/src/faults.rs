@@ -45,13 +45,15 @@ pub enum Fault {
     EngineStall,
     /// One actor dies and is started again by its supervisor.
     ActorDeath,
+    /// A machine runs on its battery for a while, so its owner does not lend it.
+    Unplugged,
     /// F23: a stranger shows stolen tickets, cancels what is not its own, and sends receipts it has altered.
     Forgery,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 19] = [
         Fault::Loss,
         Fault::Delay,
         Fault::Duplicate,
@@ -69,6 +71,7 @@ impl Fault {
         Fault::EngineDeath,
         Fault::EngineStall,
         Fault::ActorDeath,
+        Fault::Unplugged,
         Fault::Forgery,
     ];
 
@@ -85,6 +88,7 @@ impl Fault {
             Fault::Clog => Some(2_000),
             Fault::ActorDeath | Fault::DiskError => Some(4_000),
             Fault::EngineDeath | Fault::EngineStall | Fault::SlowDisk => Some(6_000),
+            Fault::Unplugged => Some(8_000),
             Fault::Partition | Fault::OneWay | Fault::Isolate => Some(8_000),
             Fault::Crash | Fault::PowerLoss | Fault::Pause => Some(8_000),
         }

@@ -8,7 +8,8 @@ use crate::engine::Child;
 use std::collections::BTreeMap;
 use troop_actors::contract::{Core, Time};
 use troop_actors::doorkeeper::Door;
-use troop_actors::engine_process::Keeper;
+use troop_actors::engine_process::{Keeper, Wishes};
+use troop_actors::gpu_monitor::Gauge;
 use troop_actors::ids::{MemberId, NodeId, NodeKey, RequestId};
 use troop_actors::ledger::{Batch, Book, LedgerStore};
 use troop_actors::outbox::protocol::{Parcel, ParcelId};
@@ -33,6 +34,8 @@ pub enum Actor {
     Doorkeeper,
     /// The keeper of engines.
     EngineProcess,
+    /// The monitor of the machine.
+    GpuMonitor,
     /// The outbox.
     Outbox,
 }
@@ -140,6 +143,12 @@ pub struct Node {
     pub door: Option<Seat<Door>>,
     /// On a worker.
     pub keeper: Option<Seat<Keeper>>,
+    /// On a worker.
+    pub monitor: Option<Seat<Gauge>>,
+    /// What its owner said to the keepers of engines of this process.
+    pub wishes: Wishes,
+    /// Its owner wants it until then.
+    pub wanted_until: u64,
     /// On every node.
     pub outbox: Option<Seat<Tray>>,
     /// Of clients that ask this node.
@@ -171,6 +180,9 @@ impl Node {
             issuer: None,
             door: None,
             keeper: None,
+            monitor: None,
+            wishes: Wishes::default(),
+            wanted_until: 0,
             outbox: None,
             sessions: BTreeMap::new(),
             child: None,
@@ -205,6 +217,7 @@ impl Node {
             Actor::TicketIssuer => self.issuer.as_ref().map(|seat| seat.life),
             Actor::Doorkeeper => self.door.as_ref().map(|seat| seat.life),
             Actor::EngineProcess => self.keeper.as_ref().map(|seat| seat.life),
+            Actor::GpuMonitor => self.monitor.as_ref().map(|seat| seat.life),
             Actor::Outbox => self.outbox.as_ref().map(|seat| seat.life),
         }
     }
@@ -217,6 +230,7 @@ impl Node {
             Actor::TicketIssuer,
             Actor::Doorkeeper,
             Actor::EngineProcess,
+            Actor::GpuMonitor,
             Actor::Outbox,
         ];
         let sessions = self.sessions.keys().map(|request| Actor::Session(*request));

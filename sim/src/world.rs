@@ -11,6 +11,7 @@ mod engines;
 mod forgery;
 mod heal;
 mod lives;
+mod machine;
 mod strikes;
 
 use crate::checker::books::Books;
@@ -86,6 +87,8 @@ enum Happening {
         process: u64,
         life: u64,
     },
+    /// A monitor has looked at its machine.
+    Looked { node: usize, life: u64, look: u64 },
     /// A client asks.
     Ask { wish: Box<Wish> },
     /// A client loses patience.
@@ -301,6 +304,7 @@ impl World {
                 process,
                 life,
             } => self.child_gone(node, process, life),
+            Happening::Looked { node, life, look } => self.looked(node, life, look),
             Happening::Ask { wish } => self.ask(*wish).map(|_| ()),
             Happening::HangUp { node, request } => {
                 if self.nodes[node].sessions.contains_key(&request) {
@@ -342,6 +346,7 @@ impl World {
             | Happening::Step { node, .. }
             | Happening::FromChild { node, .. }
             | Happening::ChildGone { node, .. }
+            | Happening::Looked { node, .. }
             | Happening::HangUp { node, .. } => *node,
             Happening::Ask { .. }
             | Happening::Strike { .. }

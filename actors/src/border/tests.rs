@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::frames::FromEngine;
+use crate::gpu_monitor::protocol::Use;
 use crate::ids::{HoldId, Passport};
 use crate::letters::mail;
 use crate::letters::tests::{
@@ -157,6 +158,7 @@ fn internal_ones() -> Vec<Message> {
         }),
         Message::EngineProcess(Keeper::Drain { grace_ms: 0 }),
         Message::EngineProcess(Keeper::Pause { grace_ms: 0 }),
+        Message::EngineProcess(Keeper::Machine { now_for: Use::Idle }),
         Message::EngineProcess(Keeper::Resume),
         Message::Outbox(Outbox::Post(Box::new(parcel))),
         Message::Outbox(Outbox::Persisted { write: 1 }),

@@ -3,7 +3,7 @@
 //! ```text
 //! Serve -> Down ─Spawn─> Starting ─Ready─> Ready ─Exited, silent─> Down (waits, then Spawn again)
 //!                            └─Unfit─> Unfit (a model that cannot be served is not tried again)
-//! any of them ─Pause, when nothing runs─> Resting ─Resume─> Starting
+//! any of them ─machine wanted, when nothing runs─> Resting ─machine free─> Starting
 //! ```
 //!
 //! A child has a life number; what a dead life says is not heard. What becomes of attempts is in [`attempts`], how
@@ -18,6 +18,7 @@ use crate::engine::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use crate::ids::{AttemptId, MemberId, NodeKey, Passport};
 use crate::scheduler::protocol::{ModelReport, REPORT_EVERY_MS, WorkerReport};
 use attempts::{ATTEMPTS_MAX, Attempt};
+pub use rest::Wishes;
 use std::collections::BTreeMap;
 
 /// The engines of one worker.
@@ -32,7 +33,8 @@ pub struct Keeper {
     /// Set once no more work is taken: when what still runs then is ended.
     drained: Option<Time>,
     /// The same while the machine's owner wants it for something else.
-    paused: Option<Time>,
+    rests: Option<Time>,
+    wishes: Wishes,
 }
 
 /// One engine.
@@ -93,13 +95,19 @@ impl Keeper {
             report_at: Time(0),
             changed: true,
             drained: None,
-            paused: None,
+            rests: None,
+            wishes: Wishes::default(),
         }
     }
 
     /// Every engine, by model.
     pub fn engines(&self) -> &BTreeMap<Passport, Engine> {
         &self.engines
+    }
+
+    /// How many attempts run.
+    pub fn running(&self) -> usize {
+        self.attempts.len()
     }
 
     fn spawn(&mut self, now: Time, model: Passport, out: &mut Vec<Effect>) {
@@ -200,7 +208,7 @@ impl Keeper {
             worker: self.key.node(),
             owner: self.owner,
             models: models.collect(),
-            leaving: self.closing().is_some(),
+            rest: self.rest(),
             running: self
                 .attempts
                 .values()
@@ -226,6 +234,8 @@ impl Core for Keeper {
 
     fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         match input {
+            Input::Pause { grace_ms } => self.heed(now, &input, grace_ms, out),
+            Input::Resume | Input::Machine { .. } => self.heed(now, &input, 0, out),
             Input::Serve {
                 model,
                 name,
@@ -280,13 +290,6 @@ impl Core for Keeper {
                 self.drained = Some(self.drained.map_or(until, |known| known.min(until)));
                 self.changed = true;
             }
-            Input::Pause { grace_ms } => {
-                let until = now.plus_ms(grace_ms);
-                self.paused = Some(self.paused.map_or(until, |known| known.min(until)));
-                self.changed = true;
-                self.end_terms(now, out);
-            }
-            Input::Resume => self.resume(now, out),
         }
         self.release(now, out);
         if self.changed {
@@ -302,6 +305,7 @@ impl Core for Keeper {
 
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.end_terms(now, out);
+        let closes = self.closing().is_some();
         let models: Vec<Passport> = self.engines.keys().copied().collect();
         for model in models {
             let Some(engine) = self.engines.get_mut(&model) else {
@@ -312,13 +316,8 @@ impl Core for Keeper {
             }
             let life = engine.life;
             match &engine.state {
-                EngineState::Down { .. } => {
-                    if self.drained.or(self.paused).is_none() {
-                        self.spawn(now, model, out);
-                    } else {
-                        engine.state = EngineState::Resting;
-                    }
-                }
+                EngineState::Down { .. } if closes => engine.state = EngineState::Resting,
+                EngineState::Down { .. } => self.spawn(now, model, out),
                 EngineState::Ready(_) if now < engine.heard.plus_ms(SILENCE_MS) => {
                     engine.probe += 1;
                     engine.probe_at = now.plus_ms(PROBE_EVERY_MS);

@@ -3,10 +3,12 @@
 use crate::doorkeeper::protocol::Turnaway;
 use crate::engine::frames::{FromEngine, ToEngine};
 use crate::generate::{Event, Failure, Work};
+use crate::gpu_monitor::protocol::{Reason, Use};
 use crate::ids::{AttemptId, NodeId, Passport, RequestId};
 use crate::receipt::Half;
 use crate::scheduler::protocol::WorkerReport;
 use crate::ticket::Claims;
+use serde::{Deserialize, Serialize};
 
 /// What may happen to the keeper of engines.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +64,27 @@ pub enum Input {
         /// How long.
         grace_ms: u64,
     },
-    /// Work is taken again.
+    /// Work is taken again, for a while even if the machine is wanted for something else.
     Resume,
+    /// What the machine is free for. Nobody but its monitor says so.
+    Machine {
+        /// What.
+        now_for: Use,
+    },
+}
+
+/// Why a worker takes no work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rest {
+    /// Its node stops.
+    #[error("the node stops")]
+    Stopping,
+    /// Its owner has said so, by `troop pause` or `troop drain`.
+    #[error("paused by its owner")]
+    Paused,
+    /// Its machine is wanted for something else.
+    #[error(transparent)]
+    Wanted(Reason),
 }
 
 /// What the keeper of engines wants done.

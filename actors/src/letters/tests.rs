@@ -84,7 +84,7 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
         owner: MEMBER,
         models: Vec::new(),
         running: vec![REQUEST],
-        leaving: false,
+        rest: None,
     };
     let grant = Grant {
         number: 1,

@@ -1,5 +1,6 @@
 //! What a `Scheduler` hears and says.
 
+use crate::engine_process::protocol::Rest;
 use crate::generate::CHOICES_MAX;
 use crate::ids::{HoldId, MemberId, NodeId, Passport, RequestId};
 use crate::price::Micros;
@@ -79,8 +80,8 @@ pub struct WorkerReport {
     pub models: Vec<ModelReport>,
     /// Requests it is serving, so that a scheduler without memory can rebuild its view.
     pub running: Vec<RequestId>,
-    /// Whether it is being stopped: what it does not serve now it will not serve again.
-    pub leaving: bool,
+    /// Why it takes no work, if it takes none: what it does not serve now it will not serve again soon.
+    pub rest: Option<Rest>,
 }
 
 /// One model a worker can serve.

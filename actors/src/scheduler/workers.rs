@@ -78,7 +78,7 @@ impl Workers {
         {
             return false;
         }
-        if report.leaving {
+        if report.rest.is_some() {
             self.forget_served(report.worker);
         }
         for model in &report.models {

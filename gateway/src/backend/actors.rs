@@ -2,6 +2,7 @@
 
 mod members;
 mod troop;
+mod worker;
 
 use super::known::Known;
 use super::{Backend, Check, Later, Model};
@@ -14,12 +15,10 @@ use ractor::ActorCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use troop_actors::engine_process::{EngineProcessHandle, EngineState};
 use troop_actors::ids::{MemberId, NodeKey, Passport};
 use troop_actors::keyring::KeyringHandle;
 use troop_actors::ledger::LedgerHandle;
-use troop_actors::model_store::{Store, StoreError};
+use troop_actors::model_store::Store;
 use troop_actors::outbox::OutboxHandle;
 use troop_actors::scheduler::SchedulerHandle;
 use troop_actors::session::protocol::Order;
@@ -94,53 +93,9 @@ impl Actors {
         KeyringHandle::new(self.node.clone())
     }
 
-    fn engine_process(&self) -> EngineProcessHandle {
-        EngineProcessHandle::new(self.node.clone())
-    }
-
     fn scheduler(&self) -> SchedulerHandle {
         SchedulerHandle::new(self.node.clone())
     }
-
-    async fn check_engines(&self) -> Check {
-        let status = self.engine_process().status().await;
-        let ready = |state: &EngineState| matches!(state, EngineState::Ready(_));
-        let (ok, detail) = match status {
-            Err(_) => (false, "the keeper of engines does not answer".to_owned()),
-            Ok(engines) if engines.is_empty() => (false, "no model is to be served".to_owned()),
-            Ok(engines) => {
-                let ok = engines.iter().any(|engine| ready(&engine.state));
-                let said = engines.iter().map(|engine| {
-                    let word = state_word(&engine.state);
-                    format!("{} is {word}", shown(&engine.name))
-                });
-                (ok, said.collect::<Vec<_>>().join(", "))
-            }
-        };
-        Check {
-            name: "engines",
-            ok,
-            detail,
-        }
-    }
-}
-
-fn state_word(state: &EngineState) -> &'static str {
-    match state {
-        EngineState::Down { .. } => "down",
-        EngineState::Starting { .. } => "starting",
-        EngineState::Ready(_) => "ready",
-        EngineState::Unfit { .. } => "unfit",
-        EngineState::Resting => "resting",
-    }
-}
-
-fn not_a_worker() -> Problem {
-    Problem::new(
-        StatusCode::CONFLICT,
-        "not_a_worker",
-        "this node is not a worker and serves no models",
-    )
 }
 
 impl Backend for Actors {
@@ -226,41 +181,7 @@ impl Backend for Actors {
     }
 
     fn engines(&self) -> Later<'_, Result<Vec<control::Engine>, Problem>> {
-        Box::pin(async move {
-            if !self.worker {
-                return Ok(Vec::new());
-            }
-            let status = self.engine_process().status().await;
-            let status = status.map_err(|_| Problem::unavailable("keeper of engines"))?;
-            Ok(status
-                .into_iter()
-                .map(|engine| control::Engine {
-                    state: state_word(&engine.state).to_owned(),
-                    reason: match &engine.state {
-                        EngineState::Down { reason, .. } | EngineState::Unfit { reason } => {
-                            Some(plain(reason))
-                        }
-                        _ => None,
-                    },
-                    pages: match &engine.state {
-                        EngineState::Ready(facts) => facts.pages.into(),
-                        _ => 0,
-                    },
-                    model: engine.name,
-                    digest: format!("sha256:{}", engine.model),
-                    pid: engine.pid,
-                    running: engine.stats.running.into(),
-                    waiting: engine.stats.waiting.into(),
-                    pages_free: engine.stats.pages_free.into(),
-                    steps: engine.stats.steps,
-                    tokens: engine.stats.tokens,
-                    prompt_tokens: engine.stats.prompt_tokens,
-                    cancelled: engine.stats.cancelled,
-                    steps_after_cancel_max: engine.stats.steps_after_cancel_max,
-                    restarts: engine.restarts,
-                })
-                .collect())
-        })
+        Box::pin(self.list_engines())
     }
 
     fn queue(&self) -> Later<'_, Result<control::Queue, Problem>> {
@@ -361,64 +282,19 @@ impl Backend for Actors {
     }
 
     fn pause(&self, wanted: control::PauseWanted) -> Later<'_, Result<(), Problem>> {
-        Box::pin(async move {
-            if !self.worker {
-                return Err(not_a_worker());
-            }
-            let grace = Duration::from_millis(wanted.grace_ms);
-            let told = self.engine_process().pause(grace);
-            told.map_err(|_| Problem::unavailable("keeper of engines"))
-        })
+        Box::pin(async move { self.take_back_machine(wanted) })
     }
 
     fn resume(&self) -> Later<'_, Result<(), Problem>> {
-        Box::pin(async move {
-            if !self.worker {
-                return Err(not_a_worker());
-            }
-            let told = self.engine_process().resume();
-            told.map_err(|_| Problem::unavailable("keeper of engines"))
-        })
+        Box::pin(async move { self.give_machine() })
+    }
+
+    fn worker(&self) -> Later<'_, Result<Option<control::Worker>, Problem>> {
+        Box::pin(self.how_it_works())
     }
 
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>> {
-        Box::pin(async move {
-            let store = self.store.clone().filter(|_| self.worker);
-            let store = store.ok_or_else(not_a_worker)?;
-            let asked = name.to_owned();
-            let found = tokio::task::spawn_blocking(move || store.find(&asked)).await;
-            let absent = |why: &str| {
-                Problem::new(
-                    StatusCode::NOT_FOUND,
-                    "model_not_found",
-                    format!("the model {} {why}; troop pull fetches it", shown(name)),
-                )
-                .about("model")
-            };
-            let manifest = match found {
-                Ok(Ok(manifest)) => manifest,
-                Ok(Err(StoreError::Absent { .. })) => return Err(absent("is not on this machine")),
-                Ok(Err(error @ StoreError::Name { .. })) => {
-                    return Err(Problem::field("model", plain(&error.to_string())));
-                }
-                Ok(Err(_)) | Err(_) => return Err(absent("cannot be read on this machine")),
-            };
-            let passport = manifest
-                .passport()
-                .ok_or_else(|| absent("cannot be read on this machine"))?;
-            let keeper = self.engine_process();
-            let unavailable = || Problem::unavailable("keeper of engines");
-            let status = keeper.status().await.map_err(|_| unavailable())?;
-            let already = status.iter().any(|engine| engine.model == passport);
-            keeper
-                .serve(passport, &manifest.name, manifest.created_seconds)
-                .map_err(|_| unavailable())?;
-            Ok(control::Loading {
-                model: manifest.name,
-                digest: format!("sha256:{passport}"),
-                already,
-            })
-        })
+        Box::pin(self.load_called(name))
     }
 
     fn invite(

@@ -180,6 +180,7 @@ async fn status(shared: &Arc<Shared>) -> Status {
     let checks = health::checks(shared).await;
     let models = shared.ask("scheduler", shared.backend.models()).await;
     let queue = shared.ask("scheduler", shared.backend.queue()).await;
+    let worker = shared.ask("engine keeper", shared.backend.worker()).await;
     Status {
         schema: "troop.status/v1".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -208,6 +209,7 @@ async fn status(shared: &Arc<Shared>) -> Status {
             .collect(),
         requests_open: shared.open().len(),
         queue: queue.ok(),
+        worker: worker.ok().flatten(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `node`: runs a node until it is asked to stop.
 
 use super::fault::{Code, Fault};
+use super::lend::LendArgs;
 use super::{Context, join, models, print, tokio};
 use crate::boot::{self, NodeOptions, Running};
 use crate::tree::Roles;
@@ -71,6 +72,8 @@ pub(super) struct NodeArgs {
     /// Bytes of memory for each engine's KV cache [default: the engine's choice]
     #[arg(long, env = "TROOP_KV_BYTES", value_name = "N")]
     kv_bytes: Option<u64>,
+    #[command(flatten)]
+    lend: LendArgs,
     /// Seconds that open requests get when the node is asked to stop
     #[arg(
         long,
@@ -102,8 +105,10 @@ pub(super) fn go(context: &Context, args: NodeArgs) -> Result<(), Fault> {
     let joined = runtime.block_on(join::membership(context, args.join.as_ref(), wanted))?;
     let (membership, allowed) = joined.unzip();
     let roles = roles(args.role, allowed)?;
+    let joined = membership.is_some();
     let options = NodeOptions {
         membership,
+        policy: args.lend.policy(joined),
         ..options(context, &args, roles)?
     };
     runtime.block_on(serve(context, options, Duration::from_secs(args.grace)))
@@ -191,6 +196,7 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
         models: manifests,
         threads: args.threads.unwrap_or(cores),
         kv_bytes: args.kv_bytes,
+        policy: args.lend.policy(false),
         quic: match args.quic {
             Some(address) => vec![address],
             None => QUIC
@@ -213,6 +219,7 @@ pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, 
         join: None,
         threads: None,
         kv_bytes: None,
+        lend: LendArgs::default(),
         grace: 0,
     };
     let roles = Roles {

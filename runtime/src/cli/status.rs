@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::watch::WatchArgs;
 use super::{Context, client, print, table};
-use troop_gateway::control::Status;
+use troop_gateway::control::{CheckLine, Status};
 
 pub(super) fn go(context: &Context, watch: &WatchArgs) -> Result<(), Fault> {
     let look = || client::get(context, "/v1/troop/status");
@@ -16,6 +16,10 @@ fn draw(status: &Status) -> Result<(), Fault> {
         (false, true) => "ready",
         (false, false) => "not ready",
     };
+    let rest = status.worker.as_ref().and_then(|worker| {
+        let reason = worker.reason.as_ref()?;
+        Some(format!("{}: {reason}", worker.state))
+    });
     let node = status.node.chars().take(12).collect::<String>();
     let up = table::span(status.uptime_seconds);
     print(format_args!(
@@ -39,7 +43,12 @@ fn draw(status: &Status) -> Result<(), Fault> {
             if queue.workers == 1 { "" } else { "s" }
         ))?;
     }
-    for check in status.checks.iter().filter(|check| !check.ok) {
+    if let Some(rest) = &rest {
+        print(format_args!("  worker     {rest}"))?;
+    }
+    let known = |check: &&CheckLine| check.name == "engines" && rest.is_some();
+    let wrong = status.checks.iter().filter(|check| !check.ok);
+    for check in wrong.filter(|check| !known(check)) {
         print(format_args!(
             "  not well   {}: {}",
             check.name, check.detail

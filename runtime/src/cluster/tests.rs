@@ -228,7 +228,7 @@ async fn a_peer_that_reads_nothing_is_unreachable_before_much_waits_for_it() {
             owner: MEMBER,
             models,
             running,
-            leaving: false,
+            rest: None,
         }))
     };
     let mut sent = 0;

@@ -1,8 +1,8 @@
 //! Every message of every actor, with what makes it come.
 
 use troop_actors::{
-    admissions, doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session,
-    ticket_issuer,
+    admissions, doorkeeper, engine_process, gpu_monitor, keyring, ledger, outbox, scheduler,
+    session, ticket_issuer,
 };
 
 /// What a client does so that the message is sent.
@@ -30,6 +30,8 @@ pub(crate) enum Scene {
     Load,
     /// Has the machine taken back, and given again.
     Pause,
+    /// Pulls the machine's plug, and puts it back.
+    Unplug,
     /// Waits until a timer rings.
     Wait,
     /// Asks the node to stop in the middle of a stream, and starts it again.
@@ -209,6 +211,14 @@ actors! {
         Drain => [at(1, Stop)];
         Pause => [at(1, Pause)];
         Resume => [at(1, Pause)];
+        Machine => [at(1, Unplug)];
+    }
+    "gpu_monitor": gpu_monitor::GpuMonitorMessage {
+        Input => as "its inputs, below";
+        Wake => [at(1, Wait)];
+    }
+    "gpu_monitor": gpu_monitor::protocol::Input {
+        Seen => [at(1, Unplug)];
     }
     "outbox": outbox::OutboxMessage {
         Input => as "its inputs, below";

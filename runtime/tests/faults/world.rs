@@ -1,6 +1,7 @@
 //! One node after another in one folder, what clients do to it, and what must be true after each case.
 
 use crate::cases::{Case, Scene};
+use crate::power::power;
 use crate::support::{Folder, Node, Response, Stream, until};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -215,6 +216,7 @@ impl World {
                 };
                 format!("{}, {}", tell("pause"), tell("resume"))
             }
+            Scene::Unplug => self.unplug(),
             Scene::Wait => "nothing".to_owned(),
             Scene::Stop | Scene::StopLate => {
                 let mut ask = ask_long();
@@ -364,6 +366,21 @@ impl World {
         format!("{seen}; revoke: {word}")
     }
 
+    /// The machine runs on its battery until it rests, and then on the mains again.
+    fn unplug(&self) -> String {
+        let rests = |wanted: bool| {
+            let said = self.folder.troop(&["status", "--json"]);
+            let said: Value = serde_json::from_slice(&said.stdout).ok()?;
+            ((said["worker"]["state"] == "resting") == wanted).then_some(said)
+        };
+        power(&self.folder.0, "Discharging");
+        let said = until("it rests", || rests(true));
+        assert_eq!(said["worker"]["reason"], "on battery", "{said}");
+        power(&self.folder.0, "Charging");
+        until("it serves again", || rests(false));
+        "a machine that rested on its battery".to_owned()
+    }
+
     fn seen(&self, answer: std::io::Result<Response>) -> String {
         match answer {
             Ok(answer) if answer.status == 200 => {
@@ -384,6 +401,7 @@ fn start(folder: &Folder, environment: &[(&str, &str)]) -> Node {
     let file = fault_file(folder);
     let file = file.to_str().expect("a temporary folder's name is text");
     let ours = [
+        ("TROOP_SHARE", "polite"),
         ("TROOP_FAULT", file),
         ("TROOP_GRACE", "3"),
         ("TROOP_THREADS", "1"),

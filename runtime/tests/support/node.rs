@@ -125,6 +125,9 @@ impl Node {
             .args(args)
             .env("TROOP_GRACE", "10")
             .env("TROOP_QUIC", "127.0.0.1:0")
+            // A machine on the mains until a test puts a battery in, whatever this one runs on.
+            .env("TROOP_POWER_SUPPLY", folder.0.join("power"))
+            .env("TROOP_IDLE_FOR", "2s")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

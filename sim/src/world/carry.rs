@@ -13,17 +13,19 @@ use troop_actors::routing::{
     EnginePort, LedgerPort, Message, NoPort, Out, OutboxPort, Routed, SessionPort, Wiring,
 };
 use troop_actors::session::protocol::Order;
-use troop_actors::{doorkeeper, engine_process, ledger, outbox, scheduler, session, ticket_issuer};
+use troop_actors::{
+    doorkeeper, engine_process, gpu_monitor, ledger, outbox, scheduler, session, ticket_issuer,
+};
 
 /// An effect that the checkers want to see before it is carried out.
-trait Watched: Routed {
+pub(super) trait Watched: Routed {
     fn watch(&self, _world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
         Ok(())
     }
 }
 
 /// A port call that the simulated outside can answer.
-trait Performed {
+pub(super) trait Performed {
     fn perform(self, world: &mut World, node: usize, actor: Actor) -> Verdict;
 }
 
@@ -79,6 +81,7 @@ impl World {
                 self.carry(at, Actor::Doorkeeper, effects, Some(peer))
             }
             Message::EngineProcess(input) => {
+                node.wishes.hear(now, &input);
                 let effects = stepped(node.keeper.as_mut(), now, input);
                 self.carry(at, Actor::EngineProcess, effects, None)
             }
@@ -121,6 +124,10 @@ impl World {
                 let effects = woken(node.keeper.as_mut(), now);
                 self.carry(at, actor, effects, None)
             }
+            Actor::GpuMonitor => {
+                let effects = woken(node.monitor.as_mut(), now);
+                self.carry(at, actor, effects, None)
+            }
             Actor::Outbox => {
                 let effects = woken(node.outbox.as_mut(), now);
                 self.carry(at, actor, effects, None)
@@ -128,7 +135,7 @@ impl World {
         }
     }
 
-    fn carry<E>(
+    pub(super) fn carry<E>(
         &mut self,
         at: usize,
         actor: Actor,
@@ -207,6 +214,7 @@ impl World {
             Actor::TicketIssuer => node.issuer.as_ref().and_then(|seat| seat.core.deadline()),
             Actor::Doorkeeper => node.door.as_ref().and_then(|seat| seat.core.deadline()),
             Actor::EngineProcess => node.keeper.as_ref().and_then(|seat| seat.core.deadline()),
+            Actor::GpuMonitor => node.monitor.as_ref().and_then(|seat| seat.core.deadline()),
             Actor::Outbox => node.outbox.as_ref().and_then(|seat| seat.core.deadline()),
         };
         let Some(deadline) = deadline else { return };
@@ -231,6 +239,10 @@ impl World {
             Actor::Doorkeeper => node.door.as_mut().map(|seat| (&mut seat.armed, seat.life)),
             Actor::EngineProcess => node
                 .keeper
+                .as_mut()
+                .map(|seat| (&mut seat.armed, seat.life)),
+            Actor::GpuMonitor => node
+                .monitor
                 .as_mut()
                 .map(|seat| (&mut seat.armed, seat.life)),
             Actor::Outbox => node
@@ -275,6 +287,7 @@ impl Watched for session::protocol::Effect {
 impl Watched for scheduler::protocol::Effect {}
 impl Watched for ticket_issuer::protocol::Effect {}
 impl Watched for engine_process::protocol::Effect {}
+impl Watched for gpu_monitor::protocol::Effect {}
 impl Watched for outbox::protocol::Effect {}
 
 impl Watched for ledger::protocol::Effect {

@@ -21,6 +21,7 @@ impl World {
             let healed = &mut self.nodes[node];
             healed.commit = COMMIT;
             healed.paused_until = 0;
+            healed.wanted_until = 0;
             healed.books.disk.heal();
             healed.post.disk.heal();
             self.start(node)?;

@@ -1,11 +1,13 @@
 //! Processes and actors begin and die here, and writes reach their disks.
 
+use super::machine::POLICY;
 use super::{Happening, World};
 use crate::checker::{Verdict, require};
 use crate::disk::Disk;
 use crate::node::{Actor, Seat};
 use troop_actors::doorkeeper::Door;
-use troop_actors::engine_process::{self, Keeper};
+use troop_actors::engine_process::{self, Keeper, Wishes};
+use troop_actors::gpu_monitor::Gauge;
 use troop_actors::ledger::{self, Batch, Book, Entry, Fact, LedgerStore};
 use troop_actors::outbox::{self, OutboxStore, Tray};
 use troop_actors::price::Prices;
@@ -29,7 +31,7 @@ impl World {
             actors.extend([Actor::Ledger, Actor::TicketIssuer, Actor::Scheduler]);
         }
         if self.scenario.works(at) {
-            actors.extend([Actor::EngineProcess, Actor::Doorkeeper]);
+            actors.extend([Actor::EngineProcess, Actor::GpuMonitor, Actor::Doorkeeper]);
         }
         for actor in actors {
             self.start_actor(at, actor)?;
@@ -51,7 +53,7 @@ impl World {
             Actor::TicketIssuer => node.issuer = Some(Seat::new(Seal::new(node.key.clone()), life)),
             Actor::Doorkeeper => node.door = Some(Seat::new(Door::new(node.wiring, now), life)),
             Actor::EngineProcess => {
-                let keeper = Keeper::new(node.key.clone(), node.owner);
+                let keeper = Keeper::new(node.key.clone(), node.owner).heeding(node.wishes);
                 node.keeper = Some(Seat::new(keeper, life));
                 let serve = engine_process::protocol::Input::Serve {
                     model: self.model,
@@ -59,6 +61,9 @@ impl World {
                     created_seconds: now.seconds(),
                 };
                 self.deliver(at, Message::EngineProcess(serve))?;
+            }
+            Actor::GpuMonitor => {
+                node.monitor = Some(Seat::new(Gauge::new(POLICY, now), life));
             }
             Actor::Outbox => {
                 let Ok((store, parcels)) = open_outbox(&node.post.disk) else {
@@ -264,6 +269,7 @@ impl World {
                 node.keeper = None;
                 node.child = None;
             }
+            Actor::GpuMonitor => node.monitor = None,
             Actor::Outbox => {
                 node.outbox = None;
                 node.post.store = None;
@@ -310,6 +316,7 @@ impl World {
             self.forget_actor(at, actor);
         }
         self.nodes[at].up = false;
+        self.nodes[at].wishes = Wishes::default();
         self.push(self.now + dark, Happening::Start { node: at });
         Ok(())
     }

@@ -69,6 +69,7 @@ impl World {
                 let longest = 100_000 + (30_000_000.0 * strength) as u64;
                 self.nodes[at].paused_until = self.now + self.dice.between(10_000, longest);
             }
+            Fault::Unplugged => self.unplug(at, strength),
             Fault::EngineDeath => self.child_dies(at),
             Fault::EngineStall => {
                 if let Some(child) = &mut self.nodes[at].child {

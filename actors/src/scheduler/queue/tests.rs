@@ -53,7 +53,7 @@ fn report(id: u8, sequences_max: u32, running: &[u8]) -> WorkerReport {
             step_ms: 100,
         }],
         running: running.iter().map(|id| request(*id)).collect(),
-        leaving: false,
+        rest: None,
     }
 }
 

@@ -1,6 +1,26 @@
 //! The keeper whose machine is wanted back.
 
 use super::*;
+use crate::engine_process::keeper::rest::{INSIST_MS, Wishes};
+use crate::engine_process::protocol::Rest;
+use crate::gpu_monitor::protocol::{Reason, Use};
+
+fn wanted() -> Input {
+    let now_for = Use::Wanted(Reason::Battery);
+    Input::Machine { now_for }
+}
+
+fn idle() -> Input {
+    let now_for = Use::Idle;
+    Input::Machine { now_for }
+}
+
+fn told(out: &[Effect]) -> Option<Option<Rest>> {
+    out.iter().find_map(|effect| match effect {
+        Effect::Report(report) => Some(report.rest),
+        _ => None,
+    })
+}
 
 fn killed(out: &[Effect]) -> usize {
     let kill = |effect: &&Effect| matches!(effect, Effect::Kill { .. });
@@ -99,4 +119,79 @@ fn what_is_loaded_while_the_machine_is_wanted_waits_for_its_return() {
     });
     assert_eq!(spawned(&out), 0);
     assert_eq!(spawned(&desk.say(Input::Resume)), 1);
+}
+
+#[test]
+fn a_machine_that_is_wanted_rests_at_once_says_why_and_serves_again_by_itself() {
+    let mut desk = Desk::ready();
+    desk.start(1);
+    let out = desk.say(wanted());
+    assert_eq!(told(&out), Some(Some(Rest::Wanted(Reason::Battery))));
+    assert_eq!(cancelled(&out), [AttemptId([1; 16])]);
+    assert_eq!(killed(&close(&mut desk, 1)), 1);
+    // The same again is no news, another reason is.
+    assert_eq!(desk.say(wanted()), []);
+    let now_for = Use::Wanted(Reason::Cpu);
+    let out = desk.say(Input::Machine { now_for });
+    assert_eq!(told(&out), Some(Some(Rest::Wanted(Reason::Cpu))));
+    assert_eq!((killed(&out), spawned(&out)), (0, 0));
+    let out = desk.say(idle());
+    assert_eq!((spawned(&out), told(&out)), (1, Some(None)));
+    assert_eq!(desk.say(idle()), []);
+}
+
+#[test]
+fn a_pause_by_hand_is_not_undone_by_an_idle_machine() {
+    let mut desk = Desk::ready();
+    desk.say(Input::Pause { grace_ms: 0 });
+    for input in [idle(), wanted(), idle()] {
+        assert_eq!(spawned(&desk.say(input)), 0);
+        assert_eq!(desk.keeper.rest(), Some(Rest::Paused));
+    }
+    assert_eq!(spawned(&desk.say(Input::Resume)), 1);
+}
+
+#[test]
+fn a_resume_by_hand_holds_for_an_hour_against_a_machine_that_is_wanted() {
+    let mut desk = Desk::ready();
+    desk.say(wanted());
+    assert_eq!(spawned(&desk.say(Input::Resume)), 1);
+    desk.now = Time(INSIST_MS - 1);
+    assert_eq!(killed(&desk.say(wanted())), 0);
+    assert_eq!(desk.keeper.rest(), None);
+    desk.now = Time(INSIST_MS);
+    assert_eq!(killed(&desk.say(wanted())), 1);
+    // A pause by hand ends it sooner,
+    desk.say(Input::Resume);
+    desk.say(Input::Pause { grace_ms: 0 });
+    desk.say(wanted());
+    assert_eq!(spawned(&desk.say(idle())), 0);
+    // and a resume of a machine that nobody wants holds against nothing that comes later.
+    desk.say(Input::Resume);
+    desk.say(wanted());
+    assert_eq!(desk.keeper.rest(), Some(Rest::Wanted(Reason::Battery)));
+}
+
+#[test]
+fn a_machine_that_is_wanted_cuts_the_grace_of_a_pause_short() {
+    let mut desk = Desk::ready();
+    desk.start(1);
+    desk.say(Input::Pause { grace_ms: 60_000 });
+    assert_eq!(cancelled(&desk.say(wanted())), [AttemptId([1; 16])]);
+}
+
+#[test]
+fn a_keeper_that_is_started_anew_heeds_what_was_said_to_the_one_before() {
+    let mut wishes = Wishes::default();
+    wishes.hear(Time(0), &wanted());
+    let mut desk = Desk::new();
+    desk.keeper = desk.keeper.heeding(wishes);
+    let serve = Input::Serve {
+        model: MODEL,
+        name: "m".to_owned(),
+        created_seconds: 0,
+    };
+    assert_eq!(spawned(&desk.say(serve)), 0);
+    assert_eq!(desk.keeper.rest(), Some(Rest::Wanted(Reason::Battery)));
+    assert_eq!(spawned(&desk.say(idle())), 1);
 }

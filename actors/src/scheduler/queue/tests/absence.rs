@@ -1,6 +1,7 @@
 //! Workers, sessions, ledgers and schedulers that are not there, and what becomes of their requests.
 
 use super::*;
+use crate::engine_process::protocol::Rest;
 
 #[test]
 fn a_model_that_nobody_serves_is_refused_unless_it_was_served_a_moment_ago() {
@@ -258,7 +259,7 @@ fn a_model_whose_only_worker_leaves_is_not_waited_for() {
     assert_eq!(refusals(&desk.admit(admit(2))), [], "it waits for its turn");
     let mut leaving = report(0, 1, &[1]);
     leaving.models.clear();
-    leaving.leaving = true;
+    leaving.rest = Some(Rest::Stopping);
     assert_eq!(
         refusals(&desk.say(Input::Report(leaving))),
         [(request(2), Refusal::NoWorker)]
