@@ -5,6 +5,7 @@
 
 use crate::admissions::JoinRefusal;
 use crate::certificate::RoleSet;
+use crate::contract::Time;
 use crate::ids::NodeId;
 use crate::invitation::Secret;
 use crate::ledger::Account;
@@ -37,6 +38,10 @@ pub enum Question {
         /// Which node.
         node: NodeId,
     },
+    /// Where the asker is seen, and what time it is; asked of a coordinator.
+    Seen,
+    /// Whether somebody who has no connection to the asker yet can make one; asked of a coordinator.
+    DialBack,
 }
 
 impl Question {
@@ -48,7 +53,9 @@ impl Question {
             | Question::Renew
             | Question::Catalog
             | Question::Account
-            | Question::Where { .. } => false,
+            | Question::Where { .. }
+            | Question::Seen
+            | Question::DialBack => false,
         }
     }
 }
@@ -74,6 +81,18 @@ pub enum Answer {
     Account(Account),
     /// To `Where`: the likeliest first, none where the node is not known.
     Where(Vec<SocketAddr>),
+    /// To `Seen`.
+    Seen {
+        /// The other end of the connection that it was asked on.
+        at: SocketAddr,
+        /// The time there.
+        now: Time,
+    },
+    /// To `DialBack`.
+    DialledBack {
+        /// Why it failed, if it did.
+        failure: Option<String>,
+    },
 }
 
 /// Models of a catalog that is told to another node, at most.
@@ -148,6 +167,14 @@ mod tests {
         let account = wire::encode(1, &Answer::Account(Account::default()));
         assert_eq!(account, [1, 4, 0, 0, 0, 0, 0]);
         assert_eq!(wire::encode(1, &Answer::Where(Vec::new())), [1, 5, 0]);
+        assert_eq!(wire::encode(1, &Question::Seen), [1, 6]);
+        assert_eq!(wire::encode(1, &Question::DialBack), [1, 7]);
+        let (at, now) = ("1.2.3.4:5".parse().unwrap(), Time(6));
+        let seen = wire::encode(1, &Answer::Seen { at, now });
+        assert_eq!(seen, [1, 6, 0, 1, 2, 3, 4, 5, 6]);
+        let failure = Some("no".to_owned());
+        let dialled = wire::encode(1, &Answer::DialledBack { failure });
+        assert_eq!(dialled, [1, 7, 1, 2, b'n', b'o']);
         let certificate = vec![7, 8];
         let answer = wire::encode(1, &Answer::Joined { certificate });
         assert_eq!(answer, [1, 1, 2, 7, 8]);

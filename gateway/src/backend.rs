@@ -101,6 +101,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether this node takes work; nothing where it is no worker.
     fn worker(&self) -> Later<'_, Result<Option<control::Worker>, Problem>>;
 
+    /// How the coordinator sees this node.
+    fn checkup(&self) -> Later<'_, control::Checkup>;
+
     /// Has a model that is on this machine served from now on.
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>>;
 

@@ -7,16 +7,18 @@
 //! POST   /v1/troop/keys  KeyWanted   -> KeyCreated        DELETE /v1/troop/keys/{prefix} -> KeyRevoked
 //! POST   /v1/troop/credits CreditWanted -> CreditGiven    POST   /v1/troop/drain     -> Draining
 //! POST   /v1/troop/models/load LoadWanted -> Loaded       POST   /v1/troop/pause PauseWanted -> Paused
-//! POST   /v1/troop/resume                 -> Paused
+//! POST   /v1/troop/resume            -> Paused            GET    /v1/troop/checkup   -> Checkup
 //! ```
 //!
 //! Every answer names its form in `schema`; members are only ever added. Whoever can open the socket is the
 //! owner: its file is readable by nobody else. Over TCP none of these paths exists. Errors are the same
 //! objects as on every other route.
 
+mod checkup;
 pub(crate) mod routes;
 mod troop;
 
+pub use checkup::{Checkup, CoordinatorSeen};
 pub use troop::{
     Invite, InviteCreated, InviteMade, InviteRevoked, InviteWanted, Invites, Member, MemberRemoved,
     Members,

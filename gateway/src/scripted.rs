@@ -205,6 +205,10 @@ impl Backend for Scripted {
         now(Ok(None))
     }
 
+    fn checkup(&self) -> Later<'_, control::Checkup> {
+        now(control::Checkup::default())
+    }
+
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>> {
         now(Ok(control::Loading {
             model: name.to_owned(),

@@ -7,6 +7,7 @@ mod balance;
 mod client;
 mod completions;
 mod config;
+mod doctor;
 mod fault;
 mod fit;
 mod help;
@@ -135,6 +136,8 @@ enum Verb {
     Ps(WatchArgs),
     /// Say what runs where, and whether it is well
     Status(WatchArgs),
+    /// Look for what is wrong on this machine, and say what to do about it
+    Doctor,
     /// Take the machine back: engines end, their streams go on elsewhere
     Pause,
     /// Take no more work, hand over what runs, and say when nothing does any more
@@ -164,6 +167,9 @@ enum Verb {
     /// Serve one model over the standard streams; the node starts this by itself
     #[command(hide = true)]
     Engine(crate::engine_child::EngineArgs),
+    /// Enter the sandbox of engines and look for a way out; doctor starts this by itself
+    #[command(hide = true)]
+    TrySandbox,
 }
 
 /// What every verb knows.
@@ -216,8 +222,10 @@ pub fn main() -> ExitCode {
             return fault.code.exit();
         }
     };
-    if let Some(Verb::Engine(args)) = line.verb {
-        return crate::engine_child::run(args);
+    match line.verb {
+        Some(Verb::Engine(args)) => return crate::engine_child::run(args),
+        Some(Verb::TrySandbox) => return crate::engine_child::try_sandbox(),
+        _ => {}
     }
     match line.color {
         Color::Auto => {}
@@ -290,6 +298,7 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Rm(args)) => models::rm(&context, args),
         Some(Verb::Ps(args)) => ps::go(&context, &args),
         Some(Verb::Status(args)) => status::go(&context, &args),
+        Some(Verb::Doctor) => doctor::go(&context),
         Some(Verb::Pause) => pause::pause(&context),
         Some(Verb::Drain(args)) => pause::drain(&context, &args),
         Some(Verb::Resume) => pause::resume(&context),
@@ -303,7 +312,7 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Config(args)) => config::go(&context, args),
         Some(Verb::Completions(args)) => completions::go(Line::command(), &args),
         Some(Verb::Help(args)) => help::go(&context, Line::command(), &args),
-        Some(Verb::Engine(_)) => unreachable!("main has gone there already"),
+        Some(Verb::Engine(_) | Verb::TrySandbox) => unreachable!("main has gone there already"),
     }
 }
 

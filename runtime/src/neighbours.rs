@@ -12,6 +12,7 @@ use bytes::Bytes;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use troop_actors::admissions::{AdmissionsHandle, Outcasts};
 use troop_actors::ids::{MemberId, NodeId, NodeKey};
 use troop_actors::invitation::Invitation;
@@ -30,6 +31,7 @@ pub(crate) struct Neighbours {
     /// Where the coordinator was last, if that is another node.
     coordinator: Vec<SocketAddr>,
     cluster: Cluster,
+    dialling_back: Arc<Semaphore>,
 }
 
 /// Opens the door of `node` to others. Its coordinator, if that is another node, was last found at `coordinator`.
@@ -51,6 +53,7 @@ pub(crate) fn open(
         },
         coordinator,
         cluster: cluster.clone(),
+        dialling_back: Arc::new(Semaphore::new(1)),
     });
     if let Ok(bound) = cluster.address() {
         cluster.reachable(machine::reachable(&[bound]));
@@ -87,6 +90,7 @@ impl Answers for Neighbours {
     ) -> Later<Result<Answer, String>> {
         let node = self.node();
         let cluster = self.cluster.clone();
+        let turn = self.dialling_back.clone();
         Box::pin(async move {
             let node = node?;
             if question == Question::Ping {
@@ -116,6 +120,22 @@ impl Answers for Neighbours {
                     };
                     let account = LedgerHandle::new(node).account(member).await;
                     Answer::Account(account.map_err(|error| error.to_string())?)
+                }
+                Question::Seen => {
+                    let peer = cluster.peers().into_iter().find(|peer| peer.node == from);
+                    let at = peer.ok_or("you are gone")?.address;
+                    let now = node.clock.now();
+                    Answer::Seen { at, now }
+                }
+                Question::DialBack => {
+                    let peer = cluster.peers().into_iter().find(|peer| peer.node == from);
+                    let addresses = peer.ok_or("you are gone")?.addresses;
+                    // One at a time: nobody has this node dial for him as often as he likes.
+                    let Ok(_turn) = turn.try_acquire() else {
+                        return Err("somebody else is being dialled; ask again".to_owned());
+                    };
+                    let failure = dial_back(&node, from, addresses).await;
+                    Answer::DialledBack { failure }
                 }
                 Question::Where { node } => {
                     let peers = cluster.peers();
@@ -207,39 +227,93 @@ pub(crate) async fn ask_inviter(
     question: Question,
 ) -> Result<Answer, RemoteError> {
     let coordinator = invitation.coordinator;
-    let unreachable = |error: std::io::Error| RemoteError::Unreachable {
-        node: coordinator,
-        reason: error.to_string(),
-    };
-    let me = key.node();
-    // Where the coordinator is known by an IPv6 address too, the port must be able to reach it.
-    let wide = invitation.addresses.iter().any(SocketAddr::is_ipv6);
-    let listen = match wide {
-        true => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-    };
-    let cluster = Cluster::bind(Options {
-        listen,
+    let known = invitation.addresses.clone();
+    let stranger = Stranger {
         key,
-        certificate: Vec::new(),
-        addresses: Vec::new(),
         clock,
         entropy,
-    })
-    .map_err(unreachable)?;
-    let joiner = Arc::new(Joiner(coordinator));
-    cluster.begin(Hooks {
-        wiring: Wiring { me, coordinator },
-        inbound: joiner.clone(),
-        gate: joiner.clone(),
-        answers: joiner.clone(),
-        resolver: joiner.clone(),
-        datagrams: joiner,
-    });
-    cluster.know(coordinator, invitation.addresses.clone());
-    let answer = cluster.call(coordinator, question, JOIN_DEADLINE).await;
-    cluster.close().await;
-    answer
+    };
+    stranger
+        .ask(coordinator, known, question, JOIN_DEADLINE)
+        .await
+}
+
+/// Dials `node`, found at `known`, as somebody whom it has never seen. That it refuses to talk is as good as an
+/// answer: it was reached. Returns why it was not, if it was not.
+async fn dial_back(here: &Node, node: NodeId, known: Vec<SocketAddr>) -> Option<String> {
+    let mut secret = [0; 32];
+    here.entropy.fill(&mut secret);
+    let stranger = Stranger {
+        key: NodeKey::from_secret(secret),
+        clock: here.clock.clone(),
+        entropy: here.entropy.clone(),
+    };
+    match stranger
+        .ask(node, known, Question::Ping, ASK_DEADLINE)
+        .await
+    {
+        Ok(_) | Err(RemoteError::Refused { .. } | RemoteError::Incompatible { .. }) => None,
+        Err(
+            error @ (RemoteError::Unreachable { .. }
+            | RemoteError::TimedOut { .. }
+            | RemoteError::Gone { .. }),
+        ) => Some(error.to_string()),
+    }
+}
+
+/// Somebody without a place in any troop.
+struct Stranger {
+    key: NodeKey,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Stranger {
+    /// Asks `node` and nobody else, over a port of its own that is closed afterwards.
+    async fn ask(
+        self,
+        node: NodeId,
+        known: Vec<SocketAddr>,
+        question: Question,
+        within: Duration,
+    ) -> Result<Answer, RemoteError> {
+        let unreachable = |error: std::io::Error| RemoteError::Unreachable {
+            node,
+            reason: error.to_string(),
+        };
+        let me = self.key.node();
+        // Where it is known by an IPv6 address too, the port must be able to reach it.
+        let wide = known.iter().any(SocketAddr::is_ipv6);
+        let listen = match wide {
+            true => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        };
+        let cluster = Cluster::bind(Options {
+            listen,
+            key: self.key,
+            certificate: Vec::new(),
+            addresses: Vec::new(),
+            clock: self.clock,
+            entropy: self.entropy,
+        })
+        .map_err(unreachable)?;
+        let joiner = Arc::new(Joiner(node));
+        cluster.begin(Hooks {
+            wiring: Wiring {
+                me,
+                coordinator: node,
+            },
+            inbound: joiner.clone(),
+            gate: joiner.clone(),
+            answers: joiner.clone(),
+            resolver: joiner.clone(),
+            datagrams: joiner,
+        });
+        cluster.know(node, known);
+        let answer = cluster.call(node, question, within).await;
+        cluster.close().await;
+        answer
+    }
 }
 
 /// How long a coordinator may take to let somebody in.

@@ -1,5 +1,6 @@
 //! The backend of a running node: the other actors, asked by their handles.
 
+mod checkup;
 mod members;
 mod troop;
 mod worker;
@@ -291,6 +292,10 @@ impl Backend for Actors {
 
     fn worker(&self) -> Later<'_, Result<Option<control::Worker>, Problem>> {
         Box::pin(self.how_it_works())
+    }
+
+    fn checkup(&self) -> Later<'_, control::Checkup> {
+        Box::pin(self.check_up())
     }
 
     fn load<'a>(&'a self, name: &'a str) -> Later<'a, Result<control::Loading, Problem>> {

@@ -42,6 +42,11 @@ pub(crate) async fn answer(
                 },
             )
         }
+        "checkup" => {
+            get()?;
+            // Every question of it ends by a deadline of its own.
+            json(StatusCode::OK, &backend.checkup().await)
+        }
         "balance" => {
             get()?;
             let member = parameter(&request, "member")?;
