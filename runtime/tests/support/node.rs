@@ -66,7 +66,7 @@ impl Folder {
 }
 
 impl Folder {
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let words = self.1.iter().map(String::as_str);
         let mut words = words.chain([env!("CARGO_BIN_EXE_troop")]);
         let mut command = Command::new(words.next().expect("one at least"));
