@@ -13,7 +13,7 @@ mod terminal;
 #[allow(dead_code)] // The same.
 mod troop;
 
-use network::Network;
+use network::{Network, on_a_network};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -101,7 +101,11 @@ fn without_a_node_it_says_what_can_be_told_and_each_red_line_has_its_fix() {
 
 #[test]
 fn a_node_of_a_troop_is_seen_by_its_coordinator_and_a_clock_that_is_off_is_told() {
-    let network = Network::loopback();
+    let name = "a_node_of_a_troop_is_seen_by_its_coordinator_and_a_clock_that_is_off_is_told";
+    on_a_network(name, seen_by_its_coordinator);
+}
+
+fn seen_by_its_coordinator(network: Network) {
     let coordinator = Machine::start(network.host(2), &["--role", "coordinator"]);
     let (_, report) = doctor(&coordinator.folder);
     assert_eq!(state(&report, "listening"), "ok", "{report}");
@@ -114,9 +118,19 @@ fn a_node_of_a_troop_is_seen_by_its_coordinator_and_a_clock_that_is_off_is_told(
         assert_eq!(state(&report, name), "ok", "{name}: {report}");
     }
 
+    let (_, ports, _) = finding(&report, "listening");
+    let port = match network.is_separate() {
+        true => "off the loopback on udp 0.0.0.0:9001 and nothing else",
+        false => "off the loopback on no port for other nodes and nothing else",
+    };
+    assert_eq!(ports, port);
+
     let token = invite(&coordinator, "client");
     let late = Folder::with_model();
-    let ahead = [("TROOP_CLOCK_AHEAD_MS", "60000")];
+    let ahead = [
+        ("TROOP_CLOCK_AHEAD_MS", "60000"),
+        ("TROOP_QUIC", "0.0.0.0:0"),
+    ];
     let _node = Node::start_as(&late, &["--join", &token], &ahead);
     let (code, report) = doctor(&late);
     let (state, detail, _) = finding(&report, "clock");

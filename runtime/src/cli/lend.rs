@@ -54,3 +54,34 @@ impl LendArgs {
 
 /// Loading a model for a machine whose owner only went for a coffee would be in vain.
 const IDLE_FOR: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, FromArgMatches};
+
+    fn read(words: &[&str]) -> Result<LendArgs, clap::Error> {
+        let command = LendArgs::augment_args(Command::new("node").no_binary_name(true));
+        LendArgs::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
+
+    #[test]
+    fn a_machine_of_a_troop_is_lent_politely_and_one_of_its_own_always_unless_it_is_said() {
+        let share = |words: &[&str], joined| read(words).expect("lawful").policy(joined).share;
+        assert_eq!(share(&[], false), Share::Always);
+        assert_eq!(share(&[], true), Share::Polite);
+        assert_eq!(share(&["--share", "idle"], false), Share::Idle);
+        assert_eq!(share(&["--share", "always"], true), Share::Always);
+        let words = ["--serve-hours", "18:00-08:00", "--idle-for", "5m"];
+        let policy = read(&words).expect("lawful").policy(true);
+        assert_eq!(policy.hours, "18:00-08:00".parse().ok());
+        assert_eq!(policy.idle_ms, 300_000);
+        for wrong in [
+            ["--serve-hours", "18-8"],
+            ["--share", "never"],
+            ["--idle-for", "0s"],
+        ] {
+            assert!(read(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -15,16 +15,17 @@ use troop_actors::ports::Sensors;
 
 /// The sensors of the system that this program runs on.
 pub struct SystemSensors {
-    cards: Mutex<Cards>,
+    /// Found at the first look: a driver that hangs holds up whoever looks, and no node that starts.
+    cards: Mutex<Option<Cards>>,
     processors: Mutex<Processors>,
     power: PathBuf,
 }
 
 impl SystemSensors {
-    /// Finds them, and begins to count.
+    /// Begins to count.
     pub fn new() -> SystemSensors {
         SystemSensors {
-            cards: Mutex::new(Cards::find()),
+            cards: Mutex::new(None),
             processors: Mutex::new(Processors::new()),
             power: power_folder(),
         }
@@ -41,7 +42,7 @@ impl Sensors for SystemSensors {
     fn read(&self) -> Reading {
         let ours = processors::ours();
         Reading {
-            gpu: own(&self.cards).read(&ours),
+            gpu: own(&self.cards).get_or_insert_with(Cards::find).read(&ours),
             cpu_permille: own(&self.processors).others(&ours),
             power: power::read(&self.power),
             minute: minute(),

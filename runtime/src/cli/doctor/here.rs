@@ -12,6 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 use troop_actors::certificate::CertificateError;
 use troop_actors::gpu_monitor::protocol::{Gpu, Power};
 use troop_actors::ids::NodeKey;
@@ -208,7 +210,16 @@ fn sandbox() -> Finding {
 
 /// What the monitor of this machine sees, whatever it makes of it.
 fn machine() -> Finding {
-    let seen = SystemSensors::new().read();
+    let (tell, told) = channel();
+    // A driver that hangs keeps its thread, not the doctor.
+    std::thread::spawn(move || tell.send(SystemSensors::new().read()));
+    let Ok(seen) = told.recv_timeout(LOOK_TIME_MAX) else {
+        return bad(
+            "machine",
+            "its sensors do not answer",
+            "nvidia-smi, if it has such a GPU",
+        );
+    };
     let gpu = match seen.gpu {
         Gpu::Absent => "no GPU driver".to_owned(),
         Gpu::Unknown => {
@@ -241,5 +252,6 @@ const KEY_BYTES: u64 = 32;
 const FREE_BYTES_MIN: u64 = 1_000_000_000;
 /// Clients of one listener, stores, and engines.
 const FILES_MIN: u64 = 2_048;
+const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
 /// A node that runs renews its certificate on the day it may, and so does one that starts.
 const DAY_MS: u64 = 24 * 3_600_000;

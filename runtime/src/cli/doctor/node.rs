@@ -130,7 +130,7 @@ fn judge(sockets: &BTreeSet<Socket>, http: &[String]) -> Finding {
         );
     }
     let port = match ports[..] {
-        [] => "nothing".to_owned(),
+        [] => "no port for other nodes".to_owned(),
         [port, ..] => port.to_string(),
     };
     match open[..] {
