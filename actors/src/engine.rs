@@ -24,6 +24,7 @@ mod pages;
 pub mod pipe;
 mod prefixes;
 pub mod pretend;
+mod rates;
 mod serve;
 
 #[cfg(test)]

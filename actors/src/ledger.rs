@@ -15,7 +15,7 @@ pub use book::{Book, ReplayError};
 pub use entry::{Batch, Entry, Fact};
 pub use store::LedgerStore;
 
-use crate::ids::{Digest, MemberId};
+use crate::ids::{Digest, HoldId, MemberId};
 use crate::names;
 use crate::price::{Micros, Prices};
 use crate::questions::{Answer, Question};
@@ -158,6 +158,11 @@ impl LedgerHandle {
     /// Every account, by member.
     pub async fn accounts(&self) -> Result<BTreeMap<MemberId, Account>, Away> {
         self.ask(LedgerMessage::Accounts).await
+    }
+
+    /// How a hold ended, if it did.
+    pub async fn ending(&self, hold: HoldId) -> Result<Option<Resolution>, Away> {
+        self.ask(|reply| LedgerMessage::Ending(hold, reply)).await
     }
 
     /// How many holds are open.
@@ -356,6 +361,12 @@ impl Ledger {
     #[ractor::rpc(Accounts(reply))]
     fn accounts(&self, state: &mut LedgerState) -> BTreeMap<MemberId, Account> {
         state.seat.asked("Accounts").accounts().members().clone()
+    }
+
+    /// How a hold ended.
+    #[ractor::rpc(Ending(hold, reply))]
+    fn ending(&self, hold: HoldId, state: &mut LedgerState) -> Option<Resolution> {
+        state.seat.asked("Ending").accounts().resolution(hold)
     }
 
     /// How many holds are open.

@@ -30,6 +30,7 @@ pub mod price;
 pub mod questions;
 pub mod receipt;
 pub mod routing;
+pub mod shelf;
 pub mod shell;
 pub mod store;
 pub mod text;

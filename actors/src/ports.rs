@@ -36,6 +36,9 @@ pub trait Transport: Send + Sync + 'static {
     /// then the cores' own deadlines notice. An error means that it was certainly not sent.
     fn cast(&self, to: NodeId, message: Message) -> Result<(), Unreachable>;
 
+    /// The nodes that are up, and how many milliseconds the way there and back takes.
+    fn ways(&self) -> Vec<(NodeId, u32)>;
+
     /// Asks `to`, and waits for its answer, for so long at most. Dropping the future takes the question back.
     fn ask(&self, to: NodeId, question: Question, within: Duration) -> Asked<'_>;
 }
@@ -58,6 +61,10 @@ pub struct Alone;
 impl Transport for Alone {
     fn cast(&self, to: NodeId, _message: Message) -> Result<(), Unreachable> {
         Err(Unreachable { node: to })
+    }
+
+    fn ways(&self) -> Vec<(NodeId, u32)> {
+        Vec::new()
     }
 
     fn ask(&self, to: NodeId, _question: Question, _within: Duration) -> Asked<'_> {

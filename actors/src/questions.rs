@@ -6,9 +6,10 @@
 use crate::admissions::JoinRefusal;
 use crate::certificate::RoleSet;
 use crate::contract::Time;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, RequestId};
 use crate::invitation::Secret;
 use crate::ledger::Account;
+use crate::scheduler::Story;
 use crate::scheduler::protocol::ModelReport;
 use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,11 @@ pub enum Question {
     Seen,
     /// Whether somebody who has no connection to the asker yet can make one; asked of a coordinator.
     DialBack,
+    /// What was decided about a request of the asker's, and why; asked of a coordinator.
+    Explain {
+        /// Which request.
+        request: RequestId,
+    },
 }
 
 impl Question {
@@ -55,7 +61,8 @@ impl Question {
             | Question::Account
             | Question::Where { .. }
             | Question::Seen
-            | Question::DialBack => false,
+            | Question::DialBack
+            | Question::Explain { .. } => false,
         }
     }
 }
@@ -93,6 +100,8 @@ pub enum Answer {
         /// Why it failed, if it did.
         failure: Option<String>,
     },
+    /// To `Explain`; nothing where it is not remembered, or not the asker's.
+    Explained(Option<Box<Story>>),
 }
 
 /// Models of a catalog that is told to another node, at most.
@@ -175,6 +184,10 @@ mod tests {
         let failure = Some("no".to_owned());
         let dialled = wire::encode(1, &Answer::DialledBack { failure });
         assert_eq!(dialled, [1, 7, 1, 2, b'n', b'o']);
+        let request = RequestId([7; 16]);
+        let asked = [&[1, 8][..], &[7; 16]].concat();
+        assert_eq!(wire::encode(1, &Question::Explain { request }), asked);
+        assert_eq!(wire::encode(1, &Answer::Explained(None)), [1, 8, 0]);
         let certificate = vec![7, 8];
         let answer = wire::encode(1, &Answer::Joined { certificate });
         assert_eq!(answer, [1, 1, 2, 7, 8]);

@@ -9,14 +9,18 @@ mod line;
 mod over;
 pub mod protocol;
 mod queue;
+pub mod score;
 mod terms;
 mod workers;
 
-pub use decisions::Decision;
+pub use decisions::{
+    ADMITTED_MAX, CANDIDATES_MAX, DECISIONS_MAX, Decision, REFUSED_MAX, Story, Waits,
+};
 pub use queue::Queue;
 pub use workers::{Candidate, Finding};
 
-use crate::ids::NodeId;
+use crate::ids::{HoldId, NodeId, RequestId};
+use crate::ledger::{LedgerHandle, Resolution};
 use crate::names;
 use crate::questions::{Answer, Question};
 use crate::shell::{Node, Seat};
@@ -87,6 +91,27 @@ impl SchedulerHandle {
         self.ask(SchedulerMessage::Catalog).await
     }
 
+    /// What is known of `request`; asked of the coordinator, wherever that is, which tells whoever asked for it.
+    pub async fn explain(&self, request: RequestId) -> Result<Option<Story>, AskError> {
+        if !self.0.coordinates() {
+            let question = Question::Explain { request };
+            return match self.0.ask_coordinator(question, ASK_DEADLINE).await {
+                Ok(Answer::Explained(story)) => Ok(story.map(|story| *story)),
+                _ => Err(AskError::Silent),
+            };
+        }
+        let asked = |reply| SchedulerMessage::Explain(request, reply);
+        let Some(mut story) = self.ask(asked).await? else {
+            return Ok(None);
+        };
+        // What it cost is the ledger's to say.
+        let ledger = LedgerHandle::new(self.0.clone());
+        if let Ok(Some(Resolution::Posted(paid, _))) = ledger.ending(HoldId::of(request)).await {
+            story.paid = Some(paid);
+        }
+        Ok(Some(story))
+    }
+
     /// The numbers now.
     pub async fn stats(&self) -> Result<Stats, AskError> {
         self.ask(SchedulerMessage::Stats).await
@@ -154,6 +179,13 @@ impl Scheduler {
     #[ractor::rpc(Catalog)]
     fn catalog(&self, state: &Seat<Queue>) -> Vec<(NodeId, ModelReport)> {
         state.asked("Catalog").catalog()
+    }
+
+    /// Says what is known of a request.
+    #[ractor::rpc(Explain(request, reply))]
+    fn explain(&self, request: RequestId, state: &Seat<Queue>) -> Option<Story> {
+        let now = state.node().clock.now();
+        state.asked("Explain").explain(now, request)
     }
 
     /// Says its numbers.

@@ -8,9 +8,13 @@
 mod answer;
 mod held;
 mod limits;
+mod prefixes;
 pub mod protocol;
+mod story;
 mod thread;
 
+pub use prefixes::{Beginnings, Prefixes};
+pub use story::{Attempt, Ending, STORIES_MAX, Stories, Story};
 pub use thread::Thread;
 
 use crate::ids::{NodeKey, RequestId};
@@ -95,16 +99,45 @@ pub struct SessionState {
     seat: Seat<Thread>,
     client: UnboundedSender<Delivery>,
     watch: JoinHandle<()>,
+    /// What it went through so far.
+    story: Story,
+    /// What its prompt begins with, for the next one that begins so.
+    beginnings: Beginnings,
 }
 
 impl SessionState {
-    fn perform(&mut self, ports: Vec<SessionPort>, myself: &ActorRef<SessionMessage>) {
+    fn perform(&mut self, heard: bool, ports: Vec<SessionPort>, myself: &ActorRef<SessionMessage>) {
+        let node = self.seat.node().clone();
+        let now = node.clock.now();
+        let mut news = heard;
+        let losses = self.seat.core().losses();
+        let lost = losses.last();
+        let lost = lost.and_then(|(attempt, reason)| self.story.lose(now, *attempt, reason));
+        if let Some(worker) = lost {
+            news = true;
+            node.directory
+                .enter(|entries| entries.prefixes.forget(worker));
+        }
         for port in ports {
             match port {
-                // A client that is gone is noticed by the watch.
-                SessionPort::Deliver(delivery) => drop(self.client.send(delivery)),
+                SessionPort::Deliver(delivery) => {
+                    news |= self.story.tell(now, &delivery);
+                    let read = matches!(delivery, Delivery::Started { .. } | Delivery::Done { .. });
+                    if let Some(worker) = self.story.worker().filter(|_| read) {
+                        node.directory.enter(|entries| {
+                            let prefixes = &mut entries.prefixes;
+                            prefixes.remember(now, &self.beginnings, worker);
+                        });
+                    }
+                    // A client that is gone is noticed by the watch.
+                    drop(self.client.send(delivery));
+                }
                 SessionPort::Close => myself.stop(None),
             }
+        }
+        if news {
+            node.directory
+                .enter(|entries| entries.stories.keep(&self.story));
         }
         self.seat.arm(myself, || SessionMessage::Wake);
     }
@@ -128,7 +161,14 @@ impl Session {
             client,
         } = args;
         let request = order.request;
-        let thread = Thread::new(order, key, node.wiring.coordinator);
+        let now = node.clock.now();
+        let story = Story::new(now, &order);
+        let beginnings = Beginnings::of(&order);
+        let ways = node.transport.ways();
+        let hints = node
+            .directory
+            .find(|entries| entries.prefixes.hints(now, &beginnings, &ways));
+        let thread = Thread::new(order, key, node.wiring.coordinator).hinted(hints);
         node.directory
             .enter(|entries| drop(entries.sessions.insert(request, myself.clone())));
         let watched = client.clone();
@@ -143,21 +183,24 @@ impl Session {
             seat: Seat::new(names::SESSION, thread, node),
             client,
             watch,
+            story,
+            beginnings,
         })
     }
 
     /// Something happened.
     #[ractor::message(Input(input))]
     fn input(&self, myself: ActorRef<SessionMessage>, input: Input, state: &mut SessionState) {
+        let heard = state.story.hear(state.seat.node().clock.now(), &input);
         let ports = state.seat.step(input);
-        state.perform(ports, &myself);
+        state.perform(heard, ports, &myself);
     }
 
     /// The timer rang.
     #[ractor::message(Wake)]
     fn wake(&self, myself: ActorRef<SessionMessage>, state: &mut SessionState) {
         let ports = state.seat.wake();
-        state.perform(ports, &myself);
+        state.perform(false, ports, &myself);
     }
 }
 

@@ -83,6 +83,10 @@ pub struct Entries {
     pub admissions: Option<ActorRef<crate::admissions::AdmissionsMessage>>,
     /// The sessions of the requests that clients of this node have open.
     pub sessions: BTreeMap<RequestId, ActorRef<session::SessionMessage>>,
+    /// What the last of them went through.
+    pub stories: session::Stories,
+    /// Which workers have read what lately.
+    pub prefixes: session::Prefixes,
 }
 
 impl Directory {

@@ -288,6 +288,10 @@ impl Cluster {
 }
 
 impl Transport for Cluster {
+    fn ways(&self) -> Vec<(NodeId, u32)> {
+        self.0.ways()
+    }
+
     fn ask(&self, to: NodeId, question: Question, within: Duration) -> Asked<'_> {
         Box::pin(self.call(to, question, within))
     }

@@ -20,7 +20,7 @@ use troop_actors::ledger::LedgerHandle;
 use troop_actors::ports::{Clock, Entropy};
 use troop_actors::questions::{Answer, CATALOG_MAX, Question, RemoteError};
 use troop_actors::routing::{Message, Wiring};
-use troop_actors::scheduler::SchedulerHandle;
+use troop_actors::scheduler::{SchedulerHandle, Story};
 use troop_actors::shell::Node;
 
 /// This node among others. It does not keep the node running.
@@ -136,6 +136,15 @@ impl Answers for Neighbours {
                     };
                     let failure = dial_back(&node, from, addresses).await;
                     Answer::DialledBack { failure }
+                }
+                Question::Explain { request } => {
+                    let Standing::Member(member) = standing else {
+                        return Err("this node is no member".to_owned());
+                    };
+                    let story = SchedulerHandle::new(node).explain(request).await;
+                    let story = story.map_err(|error| error.to_string())?;
+                    let own = |story: &Story| story.client == from || story.payer == member;
+                    Answer::Explained(story.filter(own).map(Box::new))
                 }
                 Question::Where { node } => {
                     let peers = cluster.peers();

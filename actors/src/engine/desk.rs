@@ -23,6 +23,7 @@ use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use super::memory::Copies;
 use super::pace::Pace;
 use super::pages::PageId;
+use super::rates::Rates;
 use crate::contract::Time;
 use crate::generate::{Event, Failure, Finish, Prompt, Shape, Work};
 use crate::ids::{AttemptId, Digest};
@@ -80,6 +81,9 @@ pub struct Desk<F, W> {
     attempts: BTreeMap<AttemptId, Attempt>,
     stats: EngineStats,
     pace: Pace,
+    rates: Rates,
+    /// Prompt tokens of the last step, and sequences that drew beside them.
+    stepped: (u32, u32),
 }
 
 impl<F: Forward, W: Words> Desk<F, W> {
@@ -100,6 +104,8 @@ impl<F: Forward, W: Words> Desk<F, W> {
             attempts: BTreeMap::new(),
             stats: EngineStats::default(),
             pace: Pace::default(),
+            rates: Rates::default(),
+            stepped: (0, 0),
         }
     }
 
@@ -144,6 +150,8 @@ impl<F: Forward, W: Words> Desk<F, W> {
             pages_free: self.batch.pages_free(),
             reused_tokens: self.batch.reused(),
             step_ms: u32::try_from(self.pace.longest_ms()).unwrap_or(u32::MAX),
+            prefill_rate: self.rates.prefill(),
+            decode_rate: self.rates.decode(),
             ..self.stats
         }
     }
@@ -177,6 +185,9 @@ impl<F: Forward, W: Words> Desk<F, W> {
             return None;
         }
         self.stats.steps += 1;
+        let draws = |run: &&Run| run.draws && run.tokens.len() == 1;
+        let drawn = plan.runs.iter().filter(draws).count() as u32;
+        self.stepped = (plan.tokens() - drawn, drawn);
         out.extend(
             plan.reused
                 .iter()
@@ -239,6 +250,8 @@ impl<F: Forward, W: Words> Desk<F, W> {
     /// The last step took so long; the size of the next ones follows from it.
     pub fn took(&mut self, tokens: u32, ms: u64) {
         self.pace.took(tokens, ms);
+        let (read, drawn) = self.stepped;
+        self.rates.took(read, drawn, ms);
     }
 
     /// Asserts every rule of the desk and its batch.

@@ -94,6 +94,14 @@ pub struct EngineFacts {
     pub class: String,
 }
 
+impl EngineFacts {
+    /// The class without the context, which engines of one class may differ in.
+    pub fn class_of_any_context(&self) -> &str {
+        let parts = self.class.rsplit_once("/context-");
+        parts.map_or(&self.class, |(class, _)| class)
+    }
+}
+
 /// How an engine is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStats {
@@ -117,4 +125,8 @@ pub struct EngineStats {
     pub steps_after_cancel_max: u64,
     /// Milliseconds of the longest of the last steps.
     pub step_ms: u32,
+    /// Prompt tokens evaluated in a second, in thousandths, as measured lately; 0 where nothing was.
+    pub prefill_rate: u32,
+    /// Tokens that one sequence draws in a second, in thousandths, as measured lately; 0 where nothing was.
+    pub decode_rate: u32,
 }

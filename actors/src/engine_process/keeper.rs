@@ -14,6 +14,7 @@ mod rest;
 
 use super::protocol::{Effect, Input};
 use crate::contract::{Core, Time, earliest};
+use crate::engine::PAGE_TOKENS;
 use crate::engine::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use crate::ids::{AttemptId, MemberId, NodeKey, Passport};
 use crate::scheduler::protocol::{ModelReport, REPORT_EVERY_MS, WorkerReport};
@@ -28,7 +29,11 @@ pub struct Keeper {
     owner: MemberId,
     engines: BTreeMap<Passport, Engine>,
     attempts: BTreeMap<AttemptId, Attempt>,
+    /// When the next report is due.
     report_at: Time,
+    /// When the last one was made.
+    reported: Time,
+    /// What the coordinator must know at once has changed.
     changed: bool,
     /// Set once no more work is taken: when what still runs then is ended.
     drained: Option<Time>,
@@ -93,6 +98,7 @@ impl Keeper {
             engines: BTreeMap::new(),
             attempts: BTreeMap::new(),
             report_at: Time(0),
+            reported: Time(0),
             changed: true,
             drained: None,
             rests: None,
@@ -172,9 +178,15 @@ impl Keeper {
                 tally,
                 failure,
             } => {
-                self.closed(attempt, tally, failure, out);
+                self.closed(now, attempt, tally, failure, out);
             }
-            FromEngine::Alive { stats, .. } => engine.stats = stats,
+            FromEngine::Alive { stats, .. } => {
+                let before = std::mem::replace(&mut engine.stats, stats);
+                let load = |it: EngineStats| (it.running, it.waiting, it.pages_free);
+                if load(before) != load(stats) || before.decode_rate == 0 && stats.decode_rate > 0 {
+                    self.stir();
+                }
+            }
             FromEngine::Unfit { message } => {
                 let life = engine.life;
                 engine.state = EngineState::Unfit { reason: message };
@@ -185,8 +197,22 @@ impl Keeper {
         }
     }
 
+    /// What the coordinator may know a little later has changed: several such changes make one report.
+    fn stir(&mut self) {
+        self.report_at = self.report_at.min(self.reported.plus_ms(STIR_MS));
+    }
+
+    /// An engine has more or less to do: it is asked soon how it is.
+    fn look_at(&mut self, now: Time, model: Passport) {
+        if let Some(engine) = self.engines.get_mut(&model) {
+            engine.probe_at = engine.probe_at.min(now.plus_ms(LOOK_MS));
+        }
+        self.stir();
+    }
+
     fn report(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.changed = false;
+        self.reported = now;
         self.report_at = now.plus_ms(REPORT_EVERY_MS);
         let models = self
             .engines
@@ -201,6 +227,12 @@ impl Keeper {
                     overhead_turn_bytes: facts.overhead_turn_bytes,
                     created_seconds: engine.created_seconds,
                     step_ms: engine.stats.step_ms,
+                    prefill_rate: engine.stats.prefill_rate,
+                    decode_rate: engine.stats.decode_rate,
+                    kv_tokens_free: u64::from(engine.stats.pages_free) * u64::from(PAGE_TOKENS),
+                    sequences_used: engine.stats.running,
+                    sequences_waiting: engine.stats.waiting,
+                    class: facts.class_of_any_context().to_owned(),
                 }),
                 _ => None,
             });
@@ -292,7 +324,7 @@ impl Core for Keeper {
             }
         }
         self.release(now, out);
-        if self.changed {
+        if self.changed || now >= self.report_at {
             self.report(now, out);
         }
     }
@@ -364,6 +396,10 @@ const BACK_OFF_MS_MAX: u64 = 30_000;
 const START_MS_MAX: u64 = 120_000;
 /// How often a ready engine is asked how it is.
 const PROBE_EVERY_MS: u64 = 5_000;
+/// And how soon after an attempt has begun or ended.
+const LOOK_MS: u64 = 100;
+/// How long changes that can wait are gathered for one report.
+const STIR_MS: u64 = 200;
 /// An engine that has said nothing for so long, though asked, is ended. One step of the largest chunk on a
 /// slow machine takes seconds.
 const SILENCE_MS: u64 = 30_000;

@@ -4,6 +4,7 @@ use super::*;
 use crate::generate::{Generate, Prompt, Tally};
 use crate::ids::{Digest, HoldId, MemberId, NodeKey, Passport, Signature, digest};
 use crate::receipt::Receipt;
+use crate::scheduler::protocol::{Hint, ModelReport};
 use crate::wire::frame::{self, Kind};
 
 pub(crate) const REQUEST: RequestId = RequestId([1; 16]);
@@ -78,11 +79,33 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
         tokens_max: 256,
         choices: 1,
         avoid: vec![worker()],
+        begun: true,
+        hints: vec![Hint {
+            worker: worker(),
+            prefix_bytes: 12,
+            rtt_ms: Some(3),
+        }]
+        .into(),
     };
     let report = WorkerReport {
         worker: worker(),
         owner: MEMBER,
-        models: Vec::new(),
+        models: vec![ModelReport {
+            model: MODEL,
+            name: "smollm2".to_owned(),
+            context: 2048,
+            sequences_max: 8,
+            overhead_fixed_bytes: 20,
+            overhead_turn_bytes: 30,
+            created_seconds: 1_800_000_000,
+            step_ms: 250,
+            prefill_rate: 900_000,
+            decode_rate: 60_000,
+            kv_tokens_free: 16_384,
+            sequences_used: 2,
+            sequences_waiting: 0,
+            class: "class".to_owned(),
+        }],
         running: vec![REQUEST],
         rest: None,
     };
@@ -217,9 +240,9 @@ fn the_bytes_of_every_letter_are_those_of_its_version() {
     // Bytes of the frame and the beginning of their hash. A change of any of these is a new version of its
     // kind, in `wire/frame.rs`.
     let pinned: &[(&str, usize, &str)] = &[
-        ("admit", 141, "00c8914db66621be"),
+        ("admit", 178, "d523ef95a3927e68"),
         ("finished", 20, "1f362acdc317ea10"),
-        ("report", 71, "26b793ca924508c0"),
+        ("report", 143, "c90eb4e3be3ab7e7"),
         ("settle", 363, "968a9882077f3e86"),
         ("cancel", 20, "4f69ddcfeb89425e"),
         ("queued", 21, "8e54c11bb68fa775"),

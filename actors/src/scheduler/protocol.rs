@@ -67,6 +67,21 @@ pub struct Admit {
     /// Workers that failed this request already, the latest last; they are tried again only if no other has room,
     /// and in this order. At most [`AVOID_MAX`].
     pub avoid: Vec<NodeId>,
+    /// Whether something of it has been delivered: then only a worker of the same class goes on.
+    pub begun: bool,
+    /// What the session's node knows of workers, at most [`HINTS_MAX`] of them.
+    pub hints: Box<[Hint]>,
+}
+
+/// What a session's node knows of a worker. It is believed, for whoever is wrong about it waits longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    /// Which.
+    pub worker: NodeId,
+    /// Bytes of the prompt's beginning that it read for the same payer a short while ago.
+    pub prefix_bytes: u64,
+    /// Milliseconds of the way there and back, if it is known.
+    pub rtt_ms: Option<u32>,
 }
 
 /// A worker's account of itself.
@@ -103,6 +118,36 @@ pub struct ModelReport {
     pub created_seconds: u64,
     /// Milliseconds of the longest of its last steps: it cannot say anything sooner than that.
     pub step_ms: u32,
+    /// Prompt tokens it evaluates in a second, in thousandths, as measured lately; 0 where nothing was.
+    pub prefill_rate: u32,
+    /// Tokens that one of its sequences draws in a second, in thousandths, as measured lately; 0 where nothing was.
+    pub decode_rate: u32,
+    /// Tokens of context that it has memory for now.
+    pub kv_tokens_free: u64,
+    /// Sequences it is at.
+    pub sequences_used: u32,
+    /// Sequences that wait in it for memory.
+    pub sequences_waiting: u32,
+    /// What an answer's bytes depend on besides the request and the context: only a worker of the same class takes
+    /// up what another one began. At most [`CLASS_BYTES_MAX`] bytes.
+    pub class: String,
+}
+
+impl ModelReport {
+    /// Milliseconds that a prompt of so many tokens takes, if that was measured.
+    pub fn prefill_ms(&self, tokens: u64) -> Option<u64> {
+        takes_ms(tokens, self.prefill_rate)
+    }
+
+    /// Milliseconds that so many tokens of one sequence take, if that was measured.
+    pub fn decode_ms(&self, tokens: u64) -> Option<u64> {
+        takes_ms(tokens, self.decode_rate)
+    }
+}
+
+/// Milliseconds that `tokens` take at `rate` thousandths of a token a second, rounded up; none without a rate.
+pub(super) fn takes_ms(tokens: u64, rate: u32) -> Option<u64> {
+    (rate > 0).then(|| tokens.saturating_mul(1_000_000).div_ceil(rate.into()))
 }
 
 /// Why a request is not admitted. The request has changed nothing.
@@ -209,7 +254,13 @@ pub struct Issue {
 /// How often a worker reports when nothing changes.
 pub const REPORT_EVERY_MS: u64 = 10_000;
 
+/// Bytes of a generation class, at most.
+pub const CLASS_BYTES_MAX: usize = 128;
+
 /// Workers that a request may name as having failed it, at most.
 pub const AVOID_MAX: usize = 8;
+
+/// Workers that a request may hint at, at most.
+pub const HINTS_MAX: usize = 8;
 
 const _: () = assert!(CHOICES_MAX >= 1);

@@ -10,14 +10,15 @@
 //! the same attempt has the same id, so neither is given twice.
 
 mod holds;
+mod telling;
 mod upkeep;
 
 use super::decisions::{Decision, Decisions};
-use super::line::{Line, Turn};
+use super::line::{Line, Turn, Weight};
 use super::over::Over;
 use super::protocol::{Admit, Effect, Input, ModelReport, Refusal, WorkerReport};
 use super::terms::{self, Place};
-use super::workers::{Candidate, Search, Workers};
+use super::workers::{Candidate, Pick, Search, Workers};
 use super::{Counts, Stats};
 use crate::contract::{Core, Time};
 use crate::ids::{NodeId, RequestId};
@@ -44,6 +45,8 @@ pub struct Queue {
 struct Entry {
     admit: Admit,
     turn: Turn,
+    /// When this attempt was asked for.
+    since: Time,
     heard: Time,
     stage: Stage,
 }
@@ -99,11 +102,6 @@ impl Queue {
         }
     }
 
-    /// The latest decisions about `request`, oldest first.
-    pub fn explain(&self, request: RequestId) -> Vec<Decision> {
-        self.decisions.about(request)
-    }
-
     fn admit(&mut self, now: Time, admit: Admit, out: &mut Vec<Effect>) {
         let request = admit.request;
         if self.over.has(request, admit.client) {
@@ -124,10 +122,11 @@ impl Queue {
             };
         }
         if let Err(refusal) = self.judge(&admit) {
-            return self.refuse(now, &admit, refusal, Vec::new(), out);
+            return self.refuse(now, (&admit, now), (refusal, Vec::new()), out);
         }
         let cost = terms::tokens_max(&admit).saturating_add(admit.prompt_bytes);
-        let turn = self.line.turn(admit.payer, cost);
+        let turn = self.line.turn(admit.payer, Weight::ONE, cost);
+        self.decisions.begin(now, &admit);
         self.wait(now, admit, turn);
     }
 
@@ -154,10 +153,11 @@ impl Queue {
             return;
         };
         self.release(&entry, admit.request);
-        // What is paid for was settled at the first attempt; only the number and whom to avoid are new.
+        // What is paid for was settled at the first attempt; only how far it has come and whom to avoid are new.
         let admit = Admit {
             number: admit.number,
             avoid: admit.avoid,
+            begun: admit.begun,
             ..entry.admit
         };
         self.wait(now, admit, entry.turn);
@@ -166,10 +166,11 @@ impl Queue {
     fn wait(&mut self, now: Time, admit: Admit, turn: Turn) {
         self.line.enter(admit.payer, turn, admit.request);
         let stage = Stage::Waiting { told: None };
-        let (request, heard) = (admit.request, now);
+        let (request, since, heard) = (admit.request, now, now);
         let entry = Entry {
             admit,
             turn,
+            since,
             heard,
             stage,
         };
@@ -186,28 +187,6 @@ impl Queue {
         }
     }
 
-    fn refuse(
-        &mut self,
-        now: Time,
-        admit: &Admit,
-        refusal: Refusal,
-        candidates: Vec<Candidate>,
-        out: &mut Vec<Effect>,
-    ) {
-        match refusal {
-            Refusal::Busy { .. } => self.counts.busy += 1,
-            _ => self.counts.refused += 1,
-        }
-        let outcome = Err(refusal.clone());
-        self.decisions.keep(now, admit, outcome, candidates);
-        out.push(Effect::Refuse {
-            client: admit.client,
-            request: admit.request,
-            number: admit.number,
-            refusal,
-        });
-    }
-
     /// Gives room to those who wait, in order. Nobody overtakes another who waits for the same model, so a
     /// request of many choices is not starved by small ones.
     fn dispatch(&mut self, now: Time, out: &mut Vec<Effect>) {
@@ -220,31 +199,32 @@ impl Queue {
             if blocked.contains(&model) {
                 continue;
             }
-            let (search, candidates) = self.workers.search(&entry.admit);
+            let class = self.decisions.class(&entry.admit);
+            let (search, candidates) = self.workers.search(&entry.admit, class);
             let refusal = match search {
                 Search::Full => None,
                 Search::Absent if self.hopes(now, &entry.admit) => None,
-                Search::Absent => Some(Refusal::NoWorker),
+                Search::Absent | Search::OtherClass => Some(Refusal::NoWorker),
                 Search::TooLarge {
                     choices_max,
                     tokens_max,
                 } => Some(terms::too_large(&entry.admit, choices_max, tokens_max)),
-                Search::Found(worker, owner, report) => {
-                    match Place::new(self.me, &entry.admit, worker, owner, &report) {
-                        Some(place) => {
-                            self.begin(now, request, place, candidates, out);
-                            continue;
-                        }
-                        None => Some(terms::priceless()),
+                Search::Found(pick, standby) => match Place::new(self.me, &entry.admit, &pick) {
+                    Some(place) => {
+                        let standby = standby.map(|standby| standby.worker);
+                        self.begin(now, (place, *pick), (standby, candidates), out);
+                        continue;
                     }
-                }
+                    None => Some(terms::priceless()),
+                },
             };
             match refusal {
                 None => drop(blocked.insert(model)),
                 Some(refusal) => {
                     if let Some(entry) = self.entries.remove(&request) {
                         self.release(&entry, request);
-                        self.refuse(now, &entry.admit, refusal, candidates, out);
+                        let reason = (refusal, candidates);
+                        self.refuse(now, (&entry.admit, entry.since), reason, out);
                     }
                 }
             }
@@ -261,24 +241,32 @@ impl Queue {
     fn begin(
         &mut self,
         now: Time,
-        request: RequestId,
-        place: Place,
-        candidates: Vec<Candidate>,
+        (place, pick): (Place, Pick),
+        (standby, candidates): (Option<NodeId>, Vec<Candidate>),
         out: &mut Vec<Effect>,
     ) {
+        let request = place.hold.request;
         let Some(entry) = self.entries.get_mut(&request) else {
             return;
         };
         self.line.serve(entry.admit.payer, entry.turn, request);
         self.workers.place(place.worker, &entry.admit);
         out.push(Effect::Hold(place.hold.clone()));
-        let (admit, worker) = (entry.admit.clone(), place.worker);
+        let chosen = Decision::of(&entry.admit, now, entry.since, Ok(place.worker));
+        let decision = Decision {
+            standby,
+            candidates,
+            ..chosen
+        };
+        self.decisions.keep(&entry.admit, decision);
+        if let Some(story) = self.decisions.of(&entry.admit) {
+            story.class.get_or_insert(pick.report.class);
+        }
         entry.stage = Stage::Holding {
             place: Box::new(place),
             since: now,
             again: now.plus_ms(HOLD_AGAIN_MS),
         };
-        self.decisions.keep(now, &admit, Ok(worker), candidates);
     }
 
     fn finished(&mut self, now: Time, client: NodeId, request: RequestId, out: &mut Vec<Effect>) {
@@ -306,6 +294,9 @@ impl Queue {
         }
         if let Some(entry) = self.entries.remove(&request) {
             self.release(&entry, request);
+            if let Some(story) = self.decisions.of(&entry.admit) {
+                story.finished = Some(now);
+            }
         }
         self.over.remember(request, client);
     }

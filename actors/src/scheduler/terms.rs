@@ -1,9 +1,10 @@
 //! What a request may use at a worker, and so what is held for it and what its ticket says.
 
-use super::protocol::{AVOID_MAX, Admit, Effect, HoldOrder, Issue, ModelReport, Refusal};
+use super::protocol::{AVOID_MAX, Admit, Effect, HINTS_MAX, HoldOrder, Issue, Refusal};
+use super::workers::Pick;
 use crate::generate::CHOICES_MAX;
-use crate::ids::{AttemptId, HoldId, MemberId, NodeId};
-use crate::price::Prices;
+use crate::ids::{AttemptId, HoldId, NodeId};
+use crate::price::{Micros, Prices};
 use crate::ticket::Claims;
 
 /// A place at a worker, with all that is ordered for it.
@@ -16,17 +17,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A place for `admit` at `worker`, which belongs to `owner` and said `report` of the model; `None` if
-    /// the most it could cost does not fit 64 bits.
+    /// A place for `admit` at the worker of `pick`; `None` if the most it could cost does not fit 64 bits.
     ///
     /// A token of a prompt has at least one byte, so bytes bound tokens and nobody needs a tokenizer here.
-    pub(super) fn new(
-        coordinator: NodeId,
-        admit: &Admit,
-        worker: NodeId,
-        owner: MemberId,
-        report: &ModelReport,
-    ) -> Option<Place> {
+    pub(super) fn new(coordinator: NodeId, admit: &Admit, pick: &Pick) -> Option<Place> {
+        let (worker, report) = (pick.worker, &pick.report);
         let turns = u64::from(admit.turns);
         let prompt_tokens_max = admit
             .prompt_bytes
@@ -42,7 +37,7 @@ impl Place {
                 request: admit.request,
                 number: admit.number,
                 payer: admit.payer,
-                payee: owner,
+                payee: pick.owner,
                 client: admit.client,
                 worker,
                 prompt_tokens_max,
@@ -72,6 +67,11 @@ impl Place {
         })
     }
 
+    /// The most it can cost.
+    pub(super) fn cost_max(&self) -> Micros {
+        self.claims.cost_max
+    }
+
     /// The order for its ticket; the same for the same attempt.
     pub(super) fn issue(&self) -> Effect {
         Effect::Issue(Box::new(Issue {
@@ -96,6 +96,10 @@ pub(super) fn check(admit: &Admit) -> Result<(), Refusal> {
     if admit.avoid.len() > AVOID_MAX {
         let message = format!("at most {AVOID_MAX} workers are named");
         return Err(invalid("avoid", message));
+    }
+    if admit.hints.len() > HINTS_MAX {
+        let message = format!("at most {HINTS_MAX} workers are named");
+        return Err(invalid("hints", message));
     }
     if admit.tokens_max == 0 {
         return Err(invalid("tokens_max", "at least 1 is needed".to_owned()));
@@ -124,7 +128,6 @@ fn invalid(field: &str, message: String) -> Refusal {
     Refusal::Invalid { field, message }
 }
 
-/// How long a stream may last once started.
 /// How long a worker may say nothing: it speaks every second, between two steps, and a machine that others use as
 /// well takes several times longer for one now and then.
 fn silence_ms(step_ms: u32) -> u64 {
@@ -136,6 +139,7 @@ const SILENCE_STEPS: u64 = 8;
 const SILENCE_MS_MIN: u64 = 3_000;
 const SILENCE_MS_MAX: u64 = 15_000;
 
+/// How long a stream may last once started.
 const STREAM_SECONDS_MAX: u64 = 3_600;
 /// A hold outlives the longest stream by half an hour, for a receipt to come late.
 const HOLD_TERM_MS: u64 = (STREAM_SECONDS_MAX + 1_800) * 1_000;

@@ -1,6 +1,12 @@
 //! What is known of the workers, by their own reports, and how much of them is taken.
 
-use super::protocol::{Admit, ModelReport, REPORT_EVERY_MS, WorkerReport};
+mod search;
+
+pub use search::{Candidate, Finding};
+pub(super) use search::{Pick, Search};
+
+use super::protocol::{Admit, CLASS_BYTES_MAX, ModelReport, REPORT_EVERY_MS, WorkerReport};
+use super::score::{prefix_tokens, prompt_tokens};
 use crate::contract::Time;
 use crate::ids::{MemberId, NodeId, Passport, RequestId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +18,7 @@ pub(super) struct Workers {
     /// When a model was last served by anybody, for a while after it no longer is.
     served: BTreeMap<Passport, Time>,
     /// What this scheduler has placed where, on workers that report and on those that fell silent.
-    placed: BTreeMap<NodeId, BTreeMap<RequestId, (Passport, u32)>>,
+    placed: BTreeMap<NodeId, BTreeMap<RequestId, Placed>>,
 }
 
 #[derive(Debug)]
@@ -24,41 +30,15 @@ struct Worker {
     heard: Time,
 }
 
-/// A worker that was looked at for a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Which.
-    pub worker: NodeId,
-    /// What was found.
-    pub finding: Finding,
-}
-
-/// What was found of a candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// It was the least loaded one, and was taken.
-    Chosen,
-    /// It had room, but another had more.
-    Free,
-    /// It has no room now.
-    Full,
-    /// It had room, but failed this request before.
-    Avoided,
-    /// It can never take this request: too many choices or too many tokens.
-    TooSmall,
-}
-
-/// What came of looking for a worker.
+/// A request that has a place.
 #[derive(Debug)]
-pub(super) enum Search {
-    /// This one, with what it said of the model.
-    Found(NodeId, MemberId, ModelReport),
-    /// All are full.
-    Full,
-    /// None serves the model.
-    Absent,
-    /// Those that serve the model allow at most so many choices and tokens.
-    TooLarge { choices_max: u32, tokens_max: u32 },
+struct Placed {
+    model: Passport,
+    choices: u32,
+    /// About how many tokens of its prompt are to be read.
+    unread_tokens: u64,
+    /// Whether the worker has said that it runs it: from then on its own numbers tell.
+    reported: bool,
 }
 
 impl Workers {
@@ -70,11 +50,13 @@ impl Workers {
         strange: impl Fn(&RequestId) -> bool,
     ) -> bool {
         let full = self.known.len() >= WORKERS_MAX && !self.known.contains_key(&report.worker);
-        let long_name = |model: &ModelReport| model.name.len() > NAME_BYTES_MAX;
+        let long = |model: &ModelReport| {
+            model.name.len() > NAME_BYTES_MAX || model.class.len() > CLASS_BYTES_MAX
+        };
         if full
             || report.models.len() > MODELS_MAX
             || report.running.len() > RUNNING_MAX
-            || report.models.iter().any(long_name)
+            || report.models.iter().any(long)
         {
             return false;
         }
@@ -83,6 +65,13 @@ impl Workers {
         }
         for model in &report.models {
             self.served.insert(model.model, now);
+        }
+        if let Some(placed) = self.placed.get_mut(&report.worker) {
+            for request in &report.running {
+                if let Some(placed) = placed.get_mut(request) {
+                    placed.reported = true;
+                }
+            }
         }
         let worker = Worker {
             owner: report.owner,
@@ -118,8 +107,17 @@ impl Workers {
 
     /// A place is taken.
     pub(super) fn place(&mut self, worker: NodeId, admit: &Admit) {
+        let known = self.find(worker, admit.model);
+        let place = Placed {
+            model: admit.model,
+            choices: admit.choices,
+            unread_tokens: known.map_or(0, |known| {
+                prompt_tokens(admit, &known.report).saturating_sub(prefix_tokens(admit, worker))
+            }),
+            reported: false,
+        };
         let placed = self.placed.entry(worker).or_default();
-        placed.insert(admit.request, (admit.model, admit.choices));
+        placed.insert(admit.request, place);
     }
 
     /// A place is free.
@@ -144,68 +142,6 @@ impl Workers {
         self.served.contains_key(&model)
     }
 
-    /// The least loaded worker with room for `admit`, and what was found of each one.
-    pub(super) fn search(&self, admit: &Admit) -> (Search, Vec<Candidate>) {
-        let mut candidates = Vec::new();
-        // The best so far: those that failed this request last of all, then by share taken, then by id.
-        let mut best: Option<(usize, u64, usize)> = None;
-        let mut found = None;
-        let (mut choices_max, mut tokens_max, mut fitting) = (0, 0, false);
-        for (&worker, state) in &self.known {
-            let Some(model) = state.models.iter().find(|model| model.model == admit.model) else {
-                continue;
-            };
-            choices_max = choices_max.max(model.sequences_max);
-            tokens_max = tokens_max.max(model.context);
-            let fits = admit.choices <= model.sequences_max && admit.tokens_max <= model.context;
-            fitting |= fits;
-            let taken = self.taken(worker, state, admit.model);
-            let failed = admit.avoid.iter().position(|failed| *failed == worker);
-            let failed = failed.map_or(0, |at| at + 1);
-            let finding = if !fits {
-                Finding::TooSmall
-            } else if taken.saturating_add(admit.choices) > model.sequences_max {
-                Finding::Full
-            } else {
-                let share = u64::from(taken) * SHARES / u64::from(model.sequences_max.max(1));
-                let rank = (failed, share, candidates.len());
-                if best.is_none_or(|best| rank < best) {
-                    best = Some(rank);
-                    found = Some((worker, state.owner, model));
-                }
-                match failed > 0 {
-                    true => Finding::Avoided,
-                    false => Finding::Free,
-                }
-            };
-            candidates.push(Candidate { worker, finding });
-        }
-        if let Some((_, _, chosen)) = best {
-            candidates[chosen].finding = Finding::Chosen;
-        }
-        let search = match found {
-            Some((worker, owner, model)) => Search::Found(worker, owner, model.clone()),
-            None if candidates.is_empty() => Search::Absent,
-            None if fitting => Search::Full,
-            None => Search::TooLarge {
-                choices_max,
-                tokens_max,
-            },
-        };
-        (search, candidates)
-    }
-
-    /// Sequences of `model` that are taken on a worker.
-    fn taken(&self, worker: NodeId, state: &Worker, model: Passport) -> u32 {
-        let placed = self.placed.get(&worker).into_iter().flatten();
-        let ours: u32 = placed
-            .filter(|(_, (placed, _))| *placed == model)
-            .map(|(_, (_, choices))| *choices)
-            .sum();
-        // What a stranger runs is not known: each counts as one sequence of every model.
-        ours.saturating_add(state.strangers.len() as u32)
-    }
-
     /// Sequences of `model` in all.
     pub(super) fn places(&self, model: Passport) -> u64 {
         let models = self.known.values().flat_map(|worker| &worker.models);
@@ -220,11 +156,15 @@ impl Workers {
         self.known.len()
     }
 
-    /// Whose a worker is, and what it said of a model, if it serves it now.
-    pub(super) fn find(&self, worker: NodeId, model: Passport) -> Option<(MemberId, ModelReport)> {
+    /// A worker with what it said of a model, if it serves it now.
+    pub(super) fn find(&self, worker: NodeId, model: Passport) -> Option<Pick> {
         let state = self.known.get(&worker)?;
         let found = state.models.iter().find(|found| found.model == model)?;
-        Some((state.owner, found.clone()))
+        Some(Pick {
+            worker,
+            owner: state.owner,
+            report: found.clone(),
+        })
     }
 
     /// Every model of every worker.
@@ -262,5 +202,3 @@ const MODELS_MAX: usize = 64;
 const RUNNING_MAX: usize = 4096;
 /// Bytes of a model's name, at most.
 const NAME_BYTES_MAX: usize = 256;
-/// How finely loads are compared.
-const SHARES: u64 = 1 << 16;

@@ -130,6 +130,11 @@ impl Answer {
         }
     }
 
+    /// Whether anything of it is fixed already.
+    pub(super) fn has_begun(&self) -> bool {
+        self.prompt.is_some()
+    }
+
     /// What the next attempt is to take up; nothing if none has begun.
     pub(super) fn resume(&self) -> Option<Resume> {
         let choice = |choice: &Choice| ResumeChoice {

@@ -16,7 +16,7 @@ use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Finish, Work};
 use crate::ids::{AttemptId, NodeId, NodeKey};
 use crate::outbox::protocol::Parcel;
-use crate::scheduler::protocol::{Admit, Refusal};
+use crate::scheduler::protocol::{Admit, Hint, Refusal};
 
 mod ending;
 
@@ -30,6 +30,10 @@ pub struct Thread {
     number: u32,
     /// Workers that failed this request, in the order of their failing.
     avoid: Vec<NodeId>,
+    /// The attempts that were given up, and why.
+    losses: Vec<(AttemptId, String)>,
+    /// What this node knows of workers, for the scheduler.
+    hints: Box<[Hint]>,
     stage: Stage,
     /// When the client was last told how it goes.
     told: Option<Time>,
@@ -71,10 +75,22 @@ impl Thread {
             answer,
             number: 0,
             avoid: Vec::new(),
+            losses: Vec::new(),
+            hints: Box::default(),
             stage: Stage::New,
             told: None,
             ended: false,
         }
+    }
+
+    /// The same, with what its node knows of workers.
+    pub fn hinted(self, hints: Box<[Hint]>) -> Thread {
+        Thread { hints, ..self }
+    }
+
+    /// The attempts that were given up so far, and why.
+    pub fn losses(&self) -> &[(AttemptId, String)] {
+        &self.losses
     }
 
     fn admit(&self) -> Effect {
@@ -90,6 +106,8 @@ impl Thread {
             tokens_max: generate.tokens_max,
             choices: generate.choices,
             avoid: self.avoid.clone(),
+            begun: self.answer.has_begun(),
+            hints: self.hints.clone(),
         })
     }
 
@@ -126,6 +144,7 @@ impl Thread {
             Stage::Working { grant, .. } => {
                 let (worker, attempt) = (grant.worker, grant.attempt);
                 out.push(Effect::Cancel { worker, attempt });
+                self.losses.push((attempt, reason.to_owned()));
                 self.number += 1;
                 // The latest to fail is the last one to be tried again. A door that is about to open has not failed.
                 if wait_ms == 0 {

@@ -253,6 +253,17 @@ impl Inner {
         Err(unreachable)
     }
 
+    /// The peers that are up, and how many milliseconds the way there and back takes.
+    pub(super) fn ways(&self) -> Vec<(NodeId, u32)> {
+        let book = lock(&self.book);
+        let links = book.0.values().filter_map(Peer::link);
+        let way = |link: &Arc<Link>| {
+            let ms = link.connection.rtt().as_millis();
+            (link.peer, u32::try_from(ms).unwrap_or(u32::MAX))
+        };
+        links.map(way).collect()
+    }
+
     pub(super) fn peers(&self) -> Vec<PeerStatus> {
         let book = lock(&self.book);
         let links = book.0.values().filter_map(Peer::link);

@@ -160,6 +160,7 @@ actors! {
         Wake => [at(1, Wait)];
         Catalog => [at(1, Get("/v1/models"))];
         Stats => [at(1, Verb(&["status"]))];
+        Explain => [at(1, Verb(&["explain", "00000000000000000000000000000000"]))];
     }
     "scheduler": scheduler::protocol::Input {
         Admit => [at(1, Ask)];
@@ -175,6 +176,7 @@ actors! {
         Account => [at(1, Verb(&["balance"]))];
         Accounts => [at(1, Verb(&["balance", "--all"]))];
         OpenHolds => [at(1, Get("/readyz"))];
+        Ending => as "Account, which reads the same";
         Verify => [at(1, Verb(&["ledger", "verify"]))];
     }
     "ledger": ledger::protocol::Input {

@@ -98,7 +98,7 @@ impl Keeper {
         let until = now.plus_ms(claims.stream_seconds_max.saturating_mul(1000));
         let stage = Stage::Running { until };
         self.attempts.insert(attempt, Attempt { claims, stage });
-        self.changed = true;
+        self.look_at(now, model);
     }
 
     /// A peer wants an attempt ended.
@@ -181,6 +181,7 @@ impl Keeper {
     /// An attempt is over: it is signed for and forgotten.
     pub(super) fn closed(
         &mut self,
+        now: Time,
         attempt: AttemptId,
         tally: Tally,
         failure: Option<Failure>,
@@ -189,7 +190,7 @@ impl Keeper {
         let Some(Attempt { claims, stage }) = self.attempts.remove(&attempt) else {
             return;
         };
-        self.changed = true;
+        self.look_at(now, claims.model);
         let failure = match (failure, stage) {
             (Some(Failure::Cancelled), Stage::Overdue) => Some(Failure::Overtime {
                 seconds: claims.stream_seconds_max,

@@ -1,5 +1,6 @@
 //! The keeper against engines that come up, work, fall, fall silent, and are no use.
 
+mod reports;
 mod rest;
 
 use super::*;

@@ -28,9 +28,7 @@ impl Queue {
         {
             self.workers.free(place.worker, request);
             let found = self.workers.find(worker, entry.admit.model);
-            let moved = found.and_then(|(owner, report)| {
-                Place::new(self.me, &entry.admit, worker, owner, &report)
-            });
+            let moved = found.and_then(|pick| Place::new(self.me, &entry.admit, &pick));
             self.workers.place(worker, &entry.admit);
             match moved {
                 Some(moved) => **place = moved,
@@ -45,6 +43,11 @@ impl Queue {
             Stage::Holding { place, .. } => {
                 out.push(place.issue());
                 self.counts.granted += 1;
+                if let Some(story) = self.decisions.of(&entry.admit) {
+                    story.payee = Some(place.hold.payee);
+                    story.held = Some(place.cost_max());
+                    story.granted = Some(now);
+                }
                 let (since, seen) = (now, now);
                 entry.stage = Stage::Granted { place, since, seen };
             }
@@ -67,7 +70,8 @@ impl Queue {
             && let Some(entry) = self.entries.remove(&request)
         {
             self.release(&entry, request);
-            self.refuse(now, &entry.admit, refusal, Vec::new(), out);
+            let reason = (refusal, Vec::new());
+            self.refuse(now, (&entry.admit, entry.since), reason, out);
         }
     }
 }

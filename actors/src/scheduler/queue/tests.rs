@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::{HoldId, MemberId, Passport};
+use crate::scheduler::protocol::Hint;
 use crate::scheduler::{Decision, Finding};
 
 const ME: NodeId = NodeId([1; 32]);
@@ -35,6 +36,8 @@ fn admit(id: u8) -> Admit {
         tokens_max: 100,
         choices: 1,
         avoid: Vec::new(),
+        begun: false,
+        hints: Box::default(),
     }
 }
 
@@ -51,6 +54,12 @@ fn report(id: u8, sequences_max: u32, running: &[u8]) -> WorkerReport {
             overhead_turn_bytes: 5,
             created_seconds: 0,
             step_ms: 100,
+            prefill_rate: 0,
+            decode_rate: 0,
+            kv_tokens_free: 1 << 20,
+            sequences_used: 0,
+            sequences_waiting: 0,
+            class: "class".into(),
         }],
         running: running.iter().map(|id| request(*id)).collect(),
         rest: None,
@@ -250,7 +259,11 @@ fn the_least_loaded_worker_is_taken_and_one_that_failed_only_if_there_is_no_othe
         ..admit(1)
     };
     assert_eq!(holds(&desk.admit(again)), [(request(1), worker(0))]);
-    let decisions: Vec<Decision> = desk.queue.explain(request(1));
+    let decisions: Vec<Decision> = desk
+        .queue
+        .explain(desk.now, request(1))
+        .expect("it is known")
+        .decisions;
     assert_eq!(decisions.len(), 2);
     assert_eq!(decisions[1].candidates[0].finding, Finding::Chosen);
 }
@@ -356,72 +369,25 @@ fn what_no_worker_can_ever_take_is_refused_by_field() {
             "tokens_max",
         ),
     ];
-    for (admit, expected) in cases {
+    let hint = Hint {
+        worker: worker(0),
+        prefix_bytes: 0,
+        rtt_ms: None,
+    };
+    let hints = Admit {
+        hints: vec![hint; 9].into(),
+        ..admit(1)
+    };
+    for (admit, expected) in cases.into_iter().chain([(hints, "hints")]) {
         let out = desk.admit(admit.clone());
         let refused = refusals(&out);
         let named =
             matches!(&refused[..], [(_, Refusal::Invalid { field, .. })] if field == expected);
         assert!(named, "{admit:?}: {out:?}");
     }
-    assert_eq!(desk.queue.stats().counts.refused, 6);
-}
-
-#[test]
-fn a_flood_of_one_member_is_told_busy_and_leaves_room_for_others() {
-    let mut desk = Desk::new(&[1]);
-    let mut busy = 0;
-    for id in 0..200 {
-        match &refusals(&desk.admit(admit(id)))[..] {
-            [] => assert_eq!(busy, 0, "once busy, busy until somebody leaves"),
-            [
-                (
-                    _,
-                    Refusal::Busy {
-                        waiting,
-                        retry_after_ms,
-                    },
-                ),
-            ] => {
-                assert!(*waiting == 64 && (1_000..=60_000).contains(retry_after_ms));
-                busy += 1;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!((busy, desk.queue.stats().counts.busy), (135, 135));
-    // Another member still finds room, and does not wait behind the flood.
-    let other = Admit {
-        payer: MemberId([5; 16]),
-        ..admit(250)
-    };
-    assert_eq!(refusals(&desk.admit(other)), []);
-    desk.held(0);
-    assert_eq!(holds(&desk.finished(0)), [(request(1), worker(0))]);
-    desk.held(1);
-    assert_eq!(holds(&desk.finished(1)), [(request(250), worker(0))]);
-}
-
-#[test]
-fn no_number_of_members_makes_the_line_longer_than_its_limit() {
-    let mut desk = Desk::new(&[1]);
-    for id in 0..=255 {
-        for member in 0..4 {
-            let mut request = [id; 16];
-            request[0] = member;
-            let payer = MemberId([member; 16]);
-            let request = RequestId(request);
-            desk.admit(Admit {
-                request,
-                payer,
-                ..admit(0)
-            });
-        }
-    }
-    assert!(desk.queue.stats().waiting <= 128);
-    assert!(
-        desk.queue.stats().waiting >= 100,
-        "four floods share most of the line"
-    );
+    assert_eq!(desk.queue.stats().counts.refused, 7);
 }
 
 mod absence;
+mod floods;
+mod placement;

@@ -1,7 +1,6 @@
-//! What time does to the queue: silent workers, sessions and ledgers, and who hears where it stands.
+//! What time does to the queue: silent workers, sessions and ledgers.
 
 use super::{Effect, HOLD_AGAIN_MS, Queue, Refusal, Stage, Time};
-use std::collections::BTreeMap;
 
 impl Queue {
     /// Looks after everything that time does: silent workers, sessions and ledgers, and who hears what.
@@ -33,33 +32,12 @@ impl Queue {
                 self.release(&entry, request);
                 if matches!(entry.stage, Stage::Holding { .. }) {
                     let refusal = Refusal::LedgerUnavailable;
-                    self.refuse(now, &entry.admit, refusal, Vec::new(), out);
+                    let reason = (refusal, Vec::new());
+                    self.refuse(now, (&entry.admit, entry.since), reason, out);
                 }
             }
         }
         self.dispatch(now, out);
-    }
-
-    /// Tells those who wait where they stand: those who have just asked at once, the others at a tick.
-    pub(super) fn tell(&mut self, all: bool, out: &mut Vec<Effect>) {
-        let mut before = BTreeMap::new();
-        for request in self.line.order() {
-            let Some(entry) = self.entries.get_mut(&request) else {
-                continue;
-            };
-            let ahead: &mut u32 = before.entry(entry.admit.model).or_default();
-            if let Stage::Waiting { told } = &mut entry.stage
-                && (told.is_none() || all && *told != Some(*ahead))
-            {
-                *told = Some(*ahead);
-                out.push(Effect::Queued {
-                    client: entry.admit.client,
-                    request,
-                    ahead: *ahead,
-                });
-            }
-            *ahead += 1;
-        }
     }
 }
 

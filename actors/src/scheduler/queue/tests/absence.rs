@@ -203,7 +203,9 @@ fn reports_beyond_their_limits_are_ignored() {
     many.models = vec![many.models[0].clone(); 65];
     let mut busy = report(0, 1, &[]);
     busy.running = vec![request(1); 4097];
-    for report in [long, many, busy] {
+    let mut classy = report(0, 1, &[]);
+    classy.models[0].class = "x".repeat(129);
+    for report in [long, many, busy, classy] {
         desk.say(Input::Report(report));
         assert_eq!(desk.queue.stats().workers, 0);
     }
