@@ -64,6 +64,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The queue's numbers.
     fn queue(&self) -> Later<'_, Result<control::Queue, Problem>>;
 
+    /// Why a request waited, ran where it did, and cost what it cost; `request` is what a client calls it.
+    fn explain<'a>(&'a self, request: &'a str) -> Later<'a, Result<control::Explanation, Problem>>;
+
     /// One account: the owner's where `member` is not given; a member's by name or id.
     fn account<'a>(
         &'a self,

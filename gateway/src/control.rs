@@ -8,6 +8,7 @@
 //! POST   /v1/troop/credits CreditWanted -> CreditGiven    POST   /v1/troop/drain     -> Draining
 //! POST   /v1/troop/models/load LoadWanted -> Loaded       POST   /v1/troop/pause PauseWanted -> Paused
 //! POST   /v1/troop/resume            -> Paused            GET    /v1/troop/checkup   -> Checkup
+//! GET    /v1/troop/explain/{request}  -> Explanation
 //! ```
 //!
 //! Every answer names its form in `schema`; members are only ever added. Whoever can open the socket is the
@@ -15,10 +16,12 @@
 //! objects as on every other route.
 
 mod checkup;
+pub mod explain;
 pub(crate) mod routes;
 mod troop;
 
 pub use checkup::{Checkup, CoordinatorSeen};
+pub use explain::Explanation;
 pub use troop::{
     Invite, InviteCreated, InviteMade, InviteRevoked, InviteWanted, Invites, Member, MemberRemoved,
     Members,

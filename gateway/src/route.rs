@@ -30,6 +30,9 @@ pub(crate) async fn answer(
     let begun = shared.clock.now();
     let id = RequestId(shared.draw());
     let shown_id = guard::request_id(request.headers(), id);
+    if let Some(chosen) = guard::chosen_id(request.headers()) {
+        shared.call(chosen, id);
+    }
     let trace = guard::trace(request.headers(), id, shared.draw());
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let mut reply = match dispatch(request, id, &peer, &shared).await {

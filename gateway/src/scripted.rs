@@ -178,6 +178,15 @@ impl Backend for Scripted {
         }))
     }
 
+    fn explain<'a>(&'a self, request: &'a str) -> Later<'a, Result<control::Explanation, Problem>> {
+        let message = format!("nothing is known of {request}");
+        now(Err(Problem::new(
+            hyper::StatusCode::NOT_FOUND,
+            None,
+            message,
+        )))
+    }
+
     fn credit(
         &self,
         wanted: control::CreditWanted,

@@ -8,6 +8,7 @@ mod client;
 mod completions;
 mod config;
 mod doctor;
+mod explain;
 mod fault;
 mod fit;
 mod help;
@@ -138,6 +139,8 @@ enum Verb {
     Status(WatchArgs),
     /// Look for what is wrong on this machine, and say what to do about it
     Doctor,
+    /// Say why a request waited, why it ran where it did, and what it cost
+    Explain(explain::ExplainArgs),
     /// Take the machine back: engines end, their streams go on elsewhere
     Pause,
     /// Take no more work, hand over what runs, and say when nothing does any more
@@ -299,6 +302,7 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Ps(args)) => ps::go(&context, &args),
         Some(Verb::Status(args)) => status::go(&context, &args),
         Some(Verb::Doctor) => doctor::go(&context),
+        Some(Verb::Explain(args)) => explain::go(&context, args),
         Some(Verb::Pause) => pause::pause(&context),
         Some(Verb::Drain(args)) => pause::drain(&context, &args),
         Some(Verb::Resume) => pause::resume(&context),

@@ -41,6 +41,7 @@ fn survives(troop: &mut Troop, body: &Value, strike: Strike, times: usize) {
         let at = 1 + (round * 89 + 37) % (calm.pieces - 1);
         let mut struck = None;
         let stream = troop.ask(body);
+        let id = stream.header("x-request-id").expect("an id").to_owned();
         let found = read(stream, at, |worker| {
             strike_at(troop, worker, strike);
             struck = Some(worker.to_owned());
@@ -55,6 +56,7 @@ fn survives(troop: &mut Troop, body: &Value, strike: Strike, times: usize) {
             Strike::Partition => machine.host.heal(),
         }
         assert_eq!(troop.paid_since(before), price, "one bill");
+        explained(troop, &id, &struck, price);
         troop.whole();
         gaps.push(found.gap);
     }
@@ -65,6 +67,33 @@ fn survives(troop: &mut Troop, body: &Value, strike: Strike, times: usize) {
         rank(50),
         rank(99)
     );
+}
+
+/// What became of a request is told where it was asked and where it was decided.
+fn explained(troop: &Troop, id: &str, struck: &str, price: u64) {
+    let told = troop.client.folder.json(&["explain", id]);
+    assert_eq!(
+        (&told["state"], &told["missing"]),
+        (&json!("done"), &Value::Null)
+    );
+    let attempts = told["attempts"].as_array().expect("attempts");
+    let first = &attempts[0];
+    assert_eq!(first["worker"], struck, "{told}");
+    let chosen = first["candidates"][0]["finding"] == "chosen";
+    assert!(first["lost"].is_string() && chosen, "{told}");
+    let last = attempts.last().expect("there are two");
+    assert!(last["worker"] != struck && last["lost"].is_null(), "{told}");
+    assert_eq!(told["bill"]["paid_micros"], price, "{told}");
+    let words = troop.client.folder.troop(&["explain", id]);
+    assert!(String::from_utf8_lossy(&words.stdout).contains("lost after"));
+    let told = troop.coordinator.folder.json(&["explain", id]);
+    assert_eq!(told["bill"]["paid_micros"], price, "{told}");
+    assert!(told["missing"].is_string(), "{told}");
+    // It is nobody else's business.
+    let mut others = troop.workers.iter().filter(|(id, _)| *id != struck);
+    let (_, other) = others.next().expect("there are two");
+    let asked = other.folder.troop(&["explain", id]);
+    assert_eq!(asked.status.code(), Some(3));
 }
 
 fn strike_at(troop: &mut Troop, worker: &str, strike: Strike) {

@@ -140,6 +140,74 @@ fn of_two_hundred_at_once_all_finish_or_are_told_busy_and_none_hangs() {
 }
 
 #[test]
+fn beside_a_flood_a_light_user_waits_for_one_running_request_at_most() {
+    // Given a member with a hundred requests at once,
+    let folder = Folder::with_model();
+    let node = Node::start(&folder);
+    let key = |member: &str| {
+        let made = folder.json(&["key", "create", "--member", member]);
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let (flood, light) = (key("flood"), key("light"));
+    let ask = |n: usize| json!({ "max_tokens": 12, "seed": n, "ignore_eos": true });
+    let explain = |answer: &support::Response| {
+        let id = answer.json["id"].as_str().expect("an id");
+        let told = folder.json(&["explain", id]);
+        let time = |name: &str| told["timings"][name].as_u64().expect("it is over");
+        (time("queue_ms"), time("total_ms"))
+    };
+    let (flooded, waits) = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..100)
+            .map(|n| {
+                let (node, flood) = (&node, &flood);
+                scope.spawn(move || node.chat(Some(flood), ask(n)).unwrap())
+            })
+            .collect();
+        until("the line is long", || {
+            let status = folder.json(&["status"]);
+            (status["queue"]["waiting"].as_u64()? >= 40).then_some(())
+        });
+        // when another one asks, again and again,
+        let waits: Vec<u64> = (0..4)
+            .map(|n| {
+                let answer = node.chat(Some(&light), ask(n)).unwrap();
+                assert_eq!(answer.status, 200, "{answer:?}");
+                explain(&answer).0
+            })
+            .collect();
+        let flooded: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
+        (flooded, waits)
+    });
+    // then it never waits longer than a request runs, and the flood waits for itself or is told to come again.
+    let (served, busy): (Vec<_>, Vec<_>) = flooded.iter().partition(|it| it.status == 200);
+    let told = |answer: &&support::Response| answer.headers.iter().any(|it| it.0 == "retry-after");
+    assert!(busy.iter().all(told));
+    let times: Vec<(u64, u64)> = served.iter().map(|it| explain(it)).collect();
+    let running = times.iter().map(|(queue, total)| total - queue);
+    let longest = running.max().expect("some were served");
+    let queued = times
+        .iter()
+        .map(|(queue, _)| *queue)
+        .max()
+        .expect("some were");
+    println!(
+        "a flood of 100: {} served, {} told to come again, the last waited {queued} ms; a request ran {longest} ms at \
+         most; the light user waited {waits:?} ms",
+        served.len(),
+        busy.len(),
+    );
+    assert!(
+        waits.iter().all(|wait| *wait <= longest),
+        "{waits:?} of {longest}"
+    );
+    assert!(
+        waits.iter().all(|wait| *wait < queued),
+        "{waits:?} of {queued}"
+    );
+    wait_idle(&folder);
+}
+
+#[test]
 fn a_hundred_hang_ups_stop_decoding_within_a_step_and_release_everything() {
     let folder = Folder::with_model();
     let node = Node::start(&folder);

@@ -1,6 +1,7 @@
 //! The backend of a running node: the other actors, asked by their handles.
 
 mod checkup;
+mod explain;
 mod members;
 mod troop;
 mod worker;
@@ -198,6 +199,10 @@ impl Backend for Actors {
                 refused: stats.counts.refused,
             })
         })
+    }
+
+    fn explain<'a>(&'a self, request: &'a str) -> Later<'a, Result<control::Explanation, Problem>> {
+        Box::pin(self.explain_of(request))
     }
 
     fn account<'a>(

@@ -137,7 +137,16 @@ pub(crate) async fn answer(
             let schema = "troop.members/v1".to_owned();
             json(StatusCode::OK, &Members { schema, members })
         }
-        _ => return remove(path, &method, shared).await,
+        _ => match path.strip_prefix("explain/") {
+            Some(named) if !named.is_empty() => {
+                get()?;
+                let named = crate::route::percent_decoded(named)?;
+                let request = shared.request_called(&named);
+                let told = shared.ask("scheduler", backend.explain(&request)).await?;
+                json(StatusCode::OK, &told)
+            }
+            _ => return remove(path, &method, shared).await,
+        },
     };
     Ok(reply)
 }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use troop_actors::contract::Time;
 use troop_actors::ids::{MemberId, NodeId, RequestId};
 use troop_actors::ports::{Clock, Entropy};
+use troop_actors::shelf::Shelf;
 
 /// How far a gateway is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) open_count: watch::Sender<usize>,
     pub(crate) open: Mutex<BTreeMap<RequestId, OpenRequest>>,
+    /// What clients called their requests lately, where they chose the name.
+    called: Mutex<Shelf<String, RequestId>>,
 }
 
 impl Shared {
@@ -70,6 +73,7 @@ impl Shared {
             phase: watch::Sender::new(Phase::Open),
             open_count: watch::Sender::new(0),
             open: Mutex::new(BTreeMap::new()),
+            called: Mutex::new(Shelf::new(CALLED_MAX)),
         })
     }
 
@@ -103,6 +107,24 @@ impl Shared {
     /// The list of open requests.
     pub(crate) fn open(&self) -> MutexGuard<'_, BTreeMap<RequestId, OpenRequest>> {
         self.open
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A client calls its request so.
+    pub(crate) fn call(&self, name: &str, request: RequestId) {
+        self.called().put(name.to_owned(), request);
+    }
+
+    /// The id of the request that a client calls so; the name itself where it chose none.
+    pub(crate) fn request_called(&self, name: &str) -> String {
+        let called = self.called();
+        let known = called.get(&name.to_owned());
+        known.map_or_else(|| name.to_owned(), ToString::to_string)
+    }
+
+    fn called(&self) -> MutexGuard<'_, Shelf<String, RequestId>> {
+        self.called
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -150,3 +172,6 @@ impl Drop for Opened {
         self.shared.open_count.send_replace(open.len());
     }
 }
+
+/// Names of requests that clients chose and that are remembered.
+const CALLED_MAX: usize = 1024;

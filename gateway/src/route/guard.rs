@@ -15,16 +15,19 @@ use troop_actors::ids::{MemberId, RequestId};
 
 /// The id that the answer will carry: the client's own, if it is harmless, else ours.
 pub(super) fn request_id(headers: &HeaderMap, ours: RequestId) -> HeaderValue {
-    let theirs = headers.get(super::X_REQUEST_ID).filter(|value| {
-        let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/".contains(byte);
-        (1..=128).contains(&value.len()) && value.as_bytes().iter().all(harmless)
-    });
-    match theirs {
-        Some(theirs) => theirs.clone(),
-        None => {
-            HeaderValue::from_str(&format!("req-{ours}")).unwrap_or(HeaderValue::from_static("req"))
-        }
-    }
+    let shown = match chosen_id(headers) {
+        Some(theirs) => theirs.to_owned(),
+        None => format!("req-{ours}"),
+    };
+    HeaderValue::from_str(&shown).unwrap_or(HeaderValue::from_static("req"))
+}
+
+/// The id that the caller gave its request, if it is a harmless one.
+pub(super) fn chosen_id(headers: &HeaderMap) -> Option<&str> {
+    let theirs = headers.get(super::X_REQUEST_ID)?.to_str().ok()?;
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/".contains(byte);
+    let short = (1..=128).contains(&theirs.len());
+    (short && theirs.as_bytes().iter().all(harmless)).then_some(theirs)
 }
 
 /// The trace that an answer belongs to: the caller's if it names one, else one named after the request. `span`
