@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::watch::WatchArgs;
 use super::{Context, client, print, table};
-use troop_gateway::control::{CheckLine, Status};
+use troop_gateway::control::Status;
 
 pub(super) fn go(context: &Context, watch: &WatchArgs) -> Result<(), Fault> {
     let look = || client::get(context, "/v1/troop/status");
@@ -46,9 +46,7 @@ fn draw(status: &Status) -> Result<(), Fault> {
     if let Some(rest) = &rest {
         print(format_args!("  worker     {rest}"))?;
     }
-    let known = |check: &&CheckLine| check.name == "engines" && rest.is_some();
-    let wrong = status.checks.iter().filter(|check| !check.ok);
-    for check in wrong.filter(|check| !known(check)) {
+    for check in status.checks.iter().filter(|check| !check.ok) {
         print(format_args!(
             "  not well   {}: {}",
             check.name, check.detail

@@ -14,9 +14,10 @@ impl Actors {
     pub(super) async fn check_engines(&self) -> Check {
         let (ok, detail) = match self.worker_status().await {
             Err(_) => (false, "the keeper of engines does not answer".to_owned()),
+            // It is well, and the troop's other workers may serve; whether any does is told by the models.
             Ok(WorkerStatus {
                 rest: Some(rest), ..
-            }) => (false, format!("resting: {rest}")),
+            }) => (true, format!("resting: {rest}")),
             Ok(status) if status.engines.is_empty() => {
                 (false, "no model is to be served".to_owned())
             }

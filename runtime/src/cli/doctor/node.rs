@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use troop_actors::ticket::LEEWAY_SECONDS;
-use troop_gateway::control::{CheckLine, Checkup, CoordinatorSeen, Engine, Ps, Status};
+use troop_gateway::control::{CheckLine, Checkup, CoordinatorSeen, Engine, Ps, Status, Worker};
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let status: Status = match client::get(context, "/v1/troop/status") {
@@ -24,6 +24,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let mut found = vec![ok("node", format_args!("it has been running for {up}"))];
     let wrong = status.checks.iter().filter(|check| !check.ok);
     found.extend(wrong.map(|check| ill(&status, check)));
+    found.extend(status.worker.as_ref().map(worker));
     found.extend(engines(context));
     found.push(listening(context, &status));
     found.extend(coordinator(context));
@@ -32,26 +33,32 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
 
 /// Something that the node itself finds wrong.
 fn ill(status: &Status, check: &CheckLine) -> Finding {
-    let rest = status
-        .worker
-        .as_ref()
-        .and_then(|worker| worker.reason.as_ref());
+    let rests = (status.worker.as_ref()).is_some_and(|worker| worker.reason.is_some());
     let detail = format!("{}: {}", check.name, check.detail);
-    match (&check.name[..], rest) {
-        ("engines", Some(_)) => ok("actors", detail),
-        // A worker that rests by its owner's wish may be the only one.
-        ("models", Some(_)) => ok("actors", detail),
-        ("models", None) => bad(
+    match &check.name[..] {
+        // The worker that rests by its owner's wish may be the only one.
+        "models" if rests => unknown("actors", detail),
+        "models" => bad(
             "actors",
             detail,
-            "troop ps says how engines are; troop node --model NAME",
+            "troop ps says how engines are; troop invite brings in another worker",
         ),
-        ("engines", None) => bad("actors", detail, "troop ps says why"),
+        "engines" => bad("actors", detail, "troop ps says why"),
         _ => bad(
             "actors",
             detail,
             "it is started again by itself; troop -v node … says why it falls",
         ),
+    }
+}
+
+fn worker(worker: &Worker) -> Finding {
+    match &worker.reason {
+        None => ok(
+            "worker",
+            format_args!("{}, {} run", worker.state, worker.running),
+        ),
+        Some(reason) => ok("worker", format_args!("{}: {reason}", worker.state)),
     }
 }
 
