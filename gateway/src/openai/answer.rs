@@ -95,17 +95,7 @@ impl Stream {
     /// Appends to `out` the events that `delivery` becomes.
     pub fn write(&mut self, delivery: &Delivery, out: &mut Vec<u8>) {
         match delivery {
-            Delivery::Waiting {
-                ahead: Some(ahead), ..
-            } => comment(&format!("queued, {ahead} before this one"), out),
-            Delivery::Waiting {
-                prefill: Some((done, total)),
-                ..
-            } => comment(
-                &format!("reading the prompt, {done} of {total} tokens"),
-                out,
-            ),
-            Delivery::Waiting { .. } => comment("waiting", out),
+            Delivery::Waiting { ahead, prefill } => waiting(*ahead, *prefill, out),
             // Nobody asks for either in a conversation.
             Delivery::Echo { .. } | Delivery::Embedding { .. } => {}
             Delivery::Started { .. } => {
@@ -237,6 +227,16 @@ pub(super) fn event(content: &impl Serialize, out: &mut Vec<u8>) {
     // Writing our own structs of strings and numbers into memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, content);
     out.extend_from_slice(b"\n\n");
+}
+
+/// Where a request stands before its first token, as a comment.
+pub(crate) fn waiting(ahead: Option<u32>, prefill: Option<(u32, u32)>, out: &mut Vec<u8>) {
+    let words = match (ahead, prefill) {
+        (Some(ahead), _) => format!("queued, {ahead} before this one"),
+        (None, Some((done, total))) => format!("reading the prompt, {done} of {total} tokens"),
+        (None, None) => "waiting".to_owned(),
+    };
+    comment(&words, out);
 }
 
 /// One comment, which clients skip. Only for words of our own, without line ends.

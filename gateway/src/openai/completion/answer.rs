@@ -4,7 +4,7 @@ use super::super::answer::{Heading, Usage, event, reason, too_large};
 use super::super::logprobs::{Legacy, Offset, written_bytes};
 use super::super::{error::ErrorBody, prompts};
 use crate::dialect::{Events, Whole};
-use crate::openai::answer::comment;
+use crate::openai::answer::waiting;
 use crate::problem::Problem;
 use serde::Serialize;
 use troop_actors::session::protocol::{Delivery, Told, Trouble};
@@ -139,7 +139,7 @@ impl Stream {
 impl Events for Stream {
     fn write(&mut self, source: usize, delivery: &Delivery, out: &mut Vec<u8>) {
         match delivery {
-            Delivery::Waiting { .. } => comment("waiting", out),
+            Delivery::Waiting { ahead, prefill } => waiting(*ahead, *prefill, out),
             // Nobody asks for a vector or for tools here.
             Delivery::Started { .. }
             | Delivery::Embedding { .. }
