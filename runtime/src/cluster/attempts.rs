@@ -220,6 +220,7 @@ impl Inner {
             inner: self.clone(),
             standing: link.standing,
             at,
+            is_whole: is_whole.clone(),
             is_over: false,
         };
         self.hear(link.peer, link.standing, false, knock.message(link.peer));
@@ -266,6 +267,8 @@ struct Service {
     inner: Arc<Inner>,
     standing: Standing,
     at: (NodeId, AttemptId),
+    /// Which of the streams that were open for it, one after the other.
+    is_whole: Arc<AtomicBool>,
     is_over: bool,
 }
 
@@ -279,7 +282,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        lock(&self.inner.attempts).served.remove(&self.at);
+        {
+            let served = &mut lock(&self.inner.attempts).served;
+            let own = |place: &Served| Arc::ptr_eq(&place.is_whole, &self.is_whole);
+            if served.get(&self.at).is_some_and(own) {
+                served.remove(&self.at);
+            }
+        }
         if !self.is_over {
             self.cancel();
         }
