@@ -1,7 +1,7 @@
 //! Invitations, and the members who came by them.
 //!
 //! Lives on coordinators. The command line invites and puts out; joining nodes redeem, members renew, both by
-//! questions over the network; whoever judges a peer asks how it stands. When it dies it reopens its file: what
+//! questions over the network; whoever judges a peer asks how it stands; the `TicketIssuer` hears who is out. When it dies it reopens its file: what
 //! it has told anybody is there.
 
 pub mod protocol;
@@ -18,8 +18,11 @@ use crate::ledger::LedgerHandle;
 use crate::ledger::protocol::GrantError;
 use crate::names;
 use crate::questions::{Answer, Question};
+use crate::routing::Message;
 use crate::shell::{Node, Seat};
 use crate::store::{StoreError, Writer, reopen};
+use crate::ticket::Revoked;
+use crate::ticket_issuer;
 use protocol::{Change, Done, Effect, Input, Order};
 use ractor::{ActorProcessingErr, ActorRef, RpcReplyPort};
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,6 +207,12 @@ impl Outcasts {
         nodes.contains(&node)
     }
 
+    /// All who were put out.
+    pub fn all(&self) -> Vec<NodeId> {
+        let nodes = self.0.nodes.read().unwrap_or_else(|dead| dead.into_inner());
+        nodes.iter().copied().collect()
+    }
+
     /// From now on these are out too.
     pub fn add(&self, nodes: impl IntoIterator<Item = NodeId>) {
         for node in nodes {
@@ -253,7 +262,13 @@ impl AdmissionsState {
         for port in ports {
             match port {
                 Effect::Persist { write, change } => self.writer.put((write, change))?,
-                Effect::PutOut { node } => self.outcasts.add([node]),
+                Effect::PutOut { node } => {
+                    self.outcasts.add([node]);
+                    let revoke =
+                        ticket_issuer::protocol::Input::Revoke(vec![Revoked::Client(node)]);
+                    let here = self.seat.node();
+                    here.send(here.wiring.me, Message::TicketIssuer(revoke));
+                }
                 Effect::Answer { call, outcome } => {
                     if let Some(reply) = self.waiting.remove(&call) {
                         // Whoever asked may have gone; the deed stands.

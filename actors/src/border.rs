@@ -110,9 +110,14 @@ pub fn admit(
         }
         Message::TicketIssuer(input) => match input {
             ticket_issuer::protocol::Input::Issue(_) => internal("TicketIssuer::Issue"),
+            ticket_issuer::protocol::Input::Tell { door, .. } => speaker("Tell.door", *door, from),
+            ticket_issuer::protocol::Input::Revoke(_) => internal("TicketIssuer::Revoke"),
         },
         Message::Doorkeeper(input) => match input {
             doorkeeper::protocol::Input::Knock { peer, .. } => speaker("Knock.peer", *peer, from),
+            doorkeeper::protocol::Input::Told { .. } => {
+                coordinator("Doorkeeper::Told", from, wiring)
+            }
         },
         Message::EngineProcess(input) => {
             use engine_process::protocol::Input;
@@ -126,6 +131,7 @@ pub fn admit(
                 Input::Pause { .. } => internal("EngineProcess::Pause"),
                 Input::Resume => internal("EngineProcess::Resume"),
                 Input::Machine { .. } => internal("EngineProcess::Machine"),
+                Input::Revoke(_) => internal("EngineProcess::Revoke"),
             }
         }
         Message::Outbox(input) => {

@@ -1,7 +1,8 @@
 //! Lets a ticket in once, if it is good, for this worker and from this peer.
 //!
 //! Lives on workers. Sessions knock, from this node or another; what is let in goes to the `EngineProcess`,
-//! what is not gets the reason. When it dies its successor remembers no ticket, so it takes none that was
+//! what is not gets the reason. It asks the coordinator's `TicketIssuer` for the time and for what was taken
+//! back, and does without while that is away. When it dies its successor remembers no ticket, so it takes none that was
 //! issued before it opened: sessions ask for another.
 
 mod door;
@@ -9,7 +10,9 @@ pub mod protocol;
 
 pub use door::Door;
 
+use crate::admissions::Outcasts;
 use crate::names;
+use crate::routing::DoorkeeperPort;
 use crate::shell::{Node, Seat};
 use protocol::Input;
 use ractor::{ActorProcessingErr, ActorRef};
@@ -19,14 +22,32 @@ use std::sync::Arc;
 pub struct DoorkeeperArgs {
     /// The node it works for.
     pub node: Arc<Node>,
+    /// Where it says who is out of the troop.
+    pub outcasts: Outcasts,
 }
 
-/// The actor; its state is the core in its seat.
+/// The actor.
 pub struct Doorkeeper;
+
+/// The core in its seat, and who is told of those that are out.
+pub struct DoorkeeperState {
+    seat: Seat<Door>,
+    outcasts: Outcasts,
+}
+
+impl DoorkeeperState {
+    fn perform(&mut self, ports: Vec<DoorkeeperPort>, myself: &ActorRef<DoorkeeperMessage>) {
+        for port in ports {
+            let DoorkeeperPort::PutOut(nodes) = port;
+            self.outcasts.add(nodes);
+        }
+        self.seat.arm(myself, || DoorkeeperMessage::Wake);
+    }
+}
 
 #[ractor::actor(
     message = pub enum DoorkeeperMessage,
-    state = Seat<Door>,
+    state = DoorkeeperState,
     arguments = DoorkeeperArgs,
 )]
 impl Doorkeeper {
@@ -34,17 +55,32 @@ impl Doorkeeper {
         &self,
         myself: ActorRef<DoorkeeperMessage>,
         args: DoorkeeperArgs,
-    ) -> Result<Seat<Door>, ActorProcessingErr> {
-        let node = args.node;
+    ) -> Result<DoorkeeperState, ActorProcessingErr> {
+        let DoorkeeperArgs { node, outcasts } = args;
         let door = Door::new(node.wiring, node.clock.now());
         node.directory
-            .enter(|entries| entries.doorkeeper = Some(myself));
-        Ok(Seat::new(names::DOORKEEPER, door, node))
+            .enter(|entries| entries.doorkeeper = Some(myself.clone()));
+        let mut seat = Seat::new(names::DOORKEEPER, door, node);
+        seat.arm(&myself, || DoorkeeperMessage::Wake);
+        Ok(DoorkeeperState { seat, outcasts })
     }
 
     /// Something happened.
     #[ractor::message(Input(input))]
-    fn input(&self, input: Input, state: &mut Seat<Door>) {
-        state.step(input);
+    fn input(
+        &self,
+        myself: ActorRef<DoorkeeperMessage>,
+        input: Input,
+        state: &mut DoorkeeperState,
+    ) {
+        let ports = state.seat.step(input);
+        state.perform(ports, &myself);
+    }
+
+    /// The timer rang.
+    #[ractor::message(Wake)]
+    fn wake(&self, myself: ActorRef<DoorkeeperMessage>, state: &mut DoorkeeperState) {
+        let ports = state.seat.wake();
+        state.perform(ports, &myself);
     }
 }

@@ -10,7 +10,9 @@ mod entry;
 pub mod protocol;
 mod store;
 
-pub use accounts::{Account, Accounts, Hold, LATE_MS, Resolution, SUPPLY_MAX};
+pub use accounts::{
+    Account, Accounts, Hold, LATE_MS, Resolution, STANDBYS_MAX, SUPPLY_MAX, Standby,
+};
 pub use book::{Book, ReplayError};
 pub use entry::{Batch, Entry, Fact};
 pub use store::LedgerStore;

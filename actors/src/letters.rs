@@ -4,6 +4,7 @@
 //! from the connection, so the field is left out here and filled in where it arrives. What has no form here
 //! cannot leave a node.
 
+use crate::contract::Time;
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Work};
 use crate::ids::{AttemptId, NodeId, RequestId};
@@ -13,6 +14,7 @@ use crate::receipt::{Half, Signed};
 use crate::routing::Message;
 use crate::scheduler::protocol::{Admit, Refusal, WorkerReport};
 use crate::session::protocol::Grant;
+use crate::ticket::Revocations;
 use crate::{doorkeeper, engine_process, ledger, outbox, scheduler, session, ticket_issuer};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,22 @@ pub enum Letter {
         /// What came of it.
         outcome: Outcome,
     },
+    /// A door wants to know the time, and what was taken back.
+    Consult {
+        /// What time it is there.
+        sent: Time,
+        /// The list that it knows.
+        epoch: u64,
+    },
+    /// The coordinator's answer.
+    Told {
+        /// What time it was at the door.
+        sent: Time,
+        /// What time it is here.
+        there: Time,
+        /// The list, if it is news.
+        revocations: Option<Box<Revocations>>,
+    },
 }
 
 impl Letter {
@@ -90,7 +108,9 @@ impl Letter {
     pub fn message(self, from: NodeId) -> Message {
         use session::protocol::Input as Session;
         match self {
-            Letter::Admit(admit) => Message::Scheduler(scheduler::protocol::Input::Admit(admit)),
+            Letter::Admit(admit) => {
+                Message::Scheduler(scheduler::protocol::Input::Admit(admit.into()))
+            }
             Letter::Finished { request } => {
                 let client = from;
                 Message::Scheduler(scheduler::protocol::Input::Finished { client, request })
@@ -120,6 +140,19 @@ impl Letter {
             Letter::Answered { parcel, outcome } => {
                 Message::Outbox(outbox::protocol::Input::Answered { parcel, outcome })
             }
+            Letter::Consult { sent, epoch } => {
+                let door = from;
+                Message::TicketIssuer(ticket_issuer::protocol::Input::Tell { door, sent, epoch })
+            }
+            Letter::Told {
+                sent,
+                there,
+                revocations,
+            } => Message::Doorkeeper(doorkeeper::protocol::Input::Told {
+                sent,
+                there,
+                revocations,
+            }),
         }
     }
 }
@@ -232,7 +265,7 @@ pub fn mail(message: Message) -> Option<Mail> {
         Message::Scheduler(input) => {
             use scheduler::protocol::Input;
             match input {
-                Input::Admit(admit) => Mail::Letter(Letter::Admit(admit)),
+                Input::Admit(admit) => Mail::Letter(Letter::Admit(*admit)),
                 Input::Finished { client: _, request } => {
                     Mail::Letter(Letter::Finished { request })
                 }
@@ -254,19 +287,43 @@ pub fn mail(message: Message) -> Option<Mail> {
                 | Input::PersistFailed { .. } => return None,
             }
         }
-        Message::TicketIssuer(ticket_issuer::protocol::Input::Issue(_)) => return None,
-        Message::Doorkeeper(doorkeeper::protocol::Input::Knock {
-            peer: _,
-            request,
-            attempt,
-            ticket,
-            work,
-        }) => Mail::Knock(Box::new(Knock {
-            request,
-            attempt,
-            ticket,
-            work,
-        })),
+        Message::TicketIssuer(input) => {
+            use ticket_issuer::protocol::Input;
+            match input {
+                Input::Tell {
+                    door: _,
+                    sent,
+                    epoch,
+                } => Mail::Letter(Letter::Consult { sent, epoch }),
+                Input::Issue(_) | Input::Revoke(_) => return None,
+            }
+        }
+        Message::Doorkeeper(input) => {
+            use doorkeeper::protocol::Input;
+            match input {
+                Input::Knock {
+                    peer: _,
+                    request,
+                    attempt,
+                    ticket,
+                    work,
+                } => Mail::Knock(Box::new(Knock {
+                    request,
+                    attempt,
+                    ticket,
+                    work,
+                })),
+                Input::Told {
+                    sent,
+                    there,
+                    revocations,
+                } => Mail::Letter(Letter::Told {
+                    sent,
+                    there,
+                    revocations,
+                }),
+            }
+        }
         Message::EngineProcess(input) => {
             use engine_process::protocol::Input;
             match input {
@@ -278,7 +335,8 @@ pub fn mail(message: Message) -> Option<Mail> {
                 | Input::Drain { .. }
                 | Input::Pause { .. }
                 | Input::Resume
-                | Input::Machine { .. } => return None,
+                | Input::Machine { .. }
+                | Input::Revoke(_) => return None,
             }
         }
         Message::Outbox(input) => {

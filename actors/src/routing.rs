@@ -5,15 +5,16 @@
 //! until it is routed here and its port is handled in both.
 
 mod machine;
+mod ports;
 
 pub use machine::LookPort;
+pub use ports::{
+    DoorkeeperPort, EnginePort, KeyringPort, LedgerPort, NoPort, OutboxPort, SessionPort,
+};
 
-use crate::engine::frames::ToEngine;
-use crate::ids::{NodeId, Passport, RequestId};
-use crate::keyring::protocol::KeyError;
-use crate::ledger::Batch;
-use crate::outbox::protocol::{Parcel, ParcelId};
-use crate::session::protocol::{Delivery, Input as Session};
+use crate::ids::{NodeId, RequestId};
+use crate::outbox::protocol::Parcel;
+use crate::session::protocol::Input as Session;
 use crate::{
     admissions, doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session,
     ticket_issuer,
@@ -70,96 +71,6 @@ pub trait Routed {
     fn route(self, wiring: &Wiring) -> Out<Self::Port>;
 }
 
-/// An actor that touches nothing outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPort {}
-
-/// What a session does to the outside.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionPort {
-    /// Something for the client.
-    Deliver(Delivery),
-    /// The session is over.
-    Close,
-}
-
-/// What a ledger does to the outside.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LedgerPort {
-    /// One durable commit, answered by `Persisted` or `PersistFailed`.
-    Persist(Batch),
-    /// The answer to whoever granted.
-    Granted {
-        /// The grant.
-        id: [u8; 16],
-        /// What came of it.
-        outcome: Result<(), ledger::protocol::GrantError>,
-    },
-}
-
-/// What an outbox does to the outside.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OutboxPort {
-    /// One durable commit, answered by `Persisted` or `PersistFailed`.
-    Persist {
-        /// The write's number.
-        write: u64,
-        /// Parcels to keep.
-        keep: Vec<Parcel>,
-        /// Parcels to forget.
-        forget: Vec<ParcelId>,
-    },
-}
-
-/// What a keyring does to the outside.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KeyringPort {
-    /// One durable commit, answered by `Persisted` or `PersistFailed`.
-    Persist {
-        /// The write's number.
-        write: u64,
-        /// Keys to keep.
-        keep: Vec<keyring::protocol::KeyRecord>,
-        /// Keys to forget.
-        forget: Vec<crate::ids::Digest>,
-    },
-    /// The answer to a call.
-    Answer {
-        /// Who waits.
-        call: u64,
-        /// What came of it.
-        outcome: Result<(), KeyError>,
-    },
-}
-
-/// What the keeper of engines does to the outside.
-#[derive(Clone, Debug, PartialEq)]
-pub enum EnginePort {
-    /// Start a child process.
-    Spawn {
-        /// For this model.
-        model: Passport,
-        /// The number of its life.
-        life: u64,
-    },
-    /// End a child process.
-    Kill {
-        /// The model.
-        model: Passport,
-        /// The life to end.
-        life: u64,
-    },
-    /// Write a frame to a child.
-    Write {
-        /// The model.
-        model: Passport,
-        /// The life it is meant for.
-        life: u64,
-        /// The frame.
-        frame: ToEngine,
-    },
-}
-
 fn letter<P>(to: NodeId, message: Message) -> Out<P> {
     Out::Letter { to, message }
 }
@@ -176,7 +87,7 @@ impl Routed for session::protocol::Effect {
         match self {
             Effect::Admit(admit) => letter(
                 wiring.coordinator,
-                Message::Scheduler(scheduler::protocol::Input::Admit(admit)),
+                Message::Scheduler(scheduler::protocol::Input::Admit(Box::new(admit))),
             ),
             Effect::Finished { request } => {
                 let client = wiring.me;
@@ -218,6 +129,7 @@ impl Routed for session::protocol::Effect {
                 wiring.me,
                 Message::Outbox(outbox::protocol::Input::Post(parcel)),
             ),
+            Effect::Greet { worker } => Out::Port(SessionPort::Greet(worker)),
             Effect::Deliver(delivery) => Out::Port(SessionPort::Deliver(delivery)),
             Effect::Close => Out::Port(SessionPort::Close),
         }
@@ -266,6 +178,7 @@ impl Routed for ledger::protocol::Effect {
                 hold,
                 number,
                 worker,
+                standby,
             } => letter(
                 wiring.me,
                 Message::Scheduler(scheduler::protocol::Input::Held {
@@ -273,6 +186,7 @@ impl Routed for ledger::protocol::Effect {
                     hold,
                     number,
                     worker,
+                    standby,
                 }),
             ),
             Effect::NotHeld {
@@ -310,14 +224,27 @@ impl Routed for ticket_issuer::protocol::Effect {
                 request,
                 grant,
             } => to_session(client, request, Session::Granted(grant)),
+            Effect::Told {
+                door,
+                sent,
+                there,
+                revocations,
+            } => letter(
+                door,
+                Message::Doorkeeper(doorkeeper::protocol::Input::Told {
+                    sent,
+                    there,
+                    revocations,
+                }),
+            ),
         }
     }
 }
 
 impl Routed for doorkeeper::protocol::Effect {
-    type Port = NoPort;
+    type Port = DoorkeeperPort;
 
-    fn route(self, wiring: &Wiring) -> Out<NoPort> {
+    fn route(self, wiring: &Wiring) -> Out<DoorkeeperPort> {
         use doorkeeper::protocol::Effect;
         match self {
             Effect::Admit { claims, work } => letter(
@@ -330,6 +257,22 @@ impl Routed for doorkeeper::protocol::Effect {
                 attempt,
                 reason,
             } => to_session(peer, request, Session::Turned { attempt, reason }),
+            Effect::Consult { sent, epoch } => {
+                let door = wiring.me;
+                letter(
+                    wiring.coordinator,
+                    Message::TicketIssuer(ticket_issuer::protocol::Input::Tell {
+                        door,
+                        sent,
+                        epoch,
+                    }),
+                )
+            }
+            Effect::PutOut(nodes) => Out::Port(DoorkeeperPort::PutOut(nodes)),
+            Effect::Revoke(revoked) => letter(
+                wiring.me,
+                Message::EngineProcess(engine_process::protocol::Input::Revoke(revoked)),
+            ),
         }
     }
 }

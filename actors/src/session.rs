@@ -17,13 +17,15 @@ pub use prefixes::{Beginnings, Prefixes};
 pub use story::{Attempt, Ending, STORIES_MAX, Stories, Story};
 pub use thread::Thread;
 
-use crate::ids::{NodeKey, RequestId};
+use crate::ids::{NodeId, NodeKey, RequestId};
 use crate::names;
+use crate::questions::Question;
 use crate::routing::SessionPort;
 use crate::shell::{Node, Seat};
 use protocol::{Delivery, Input, Order};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -132,6 +134,7 @@ impl SessionState {
                     // A client that is gone is noticed by the watch.
                     drop(self.client.send(delivery));
                 }
+                SessionPort::Greet(worker) => self.greet(worker),
                 SessionPort::Close => myself.stop(None),
             }
         }
@@ -140,6 +143,20 @@ impl SessionState {
                 .enter(|entries| entries.stories.keep(&self.story));
         }
         self.seat.arm(myself, || SessionMessage::Wake);
+    }
+
+    /// Asks a node for a sign of life, so that there is a connection to it. Whether one comes is found out when it
+    /// is needed.
+    fn greet(&self, to: NodeId) {
+        let node = self.seat.node().clone();
+        if to == node.wiring.me {
+            return;
+        }
+        // It ends by its deadline, and nobody waits for it.
+        #[allow(clippy::disallowed_methods)]
+        tokio::spawn(async move {
+            let _ = node.transport.ask(to, Question::Ping, GREETING).await;
+        });
     }
 }
 
@@ -215,5 +232,7 @@ impl Drop for SessionState {
     }
 }
 
+/// How long a greeting may take.
+const GREETING: Duration = Duration::from_secs(10);
 /// Requests open at one time on one node, at most.
 pub const SESSIONS_MAX: usize = 1024;

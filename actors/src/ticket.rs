@@ -14,6 +14,9 @@
 
 mod claims;
 mod json;
+mod revocations;
+
+pub use revocations::{REVOKED_MAX, Revocations, Revoked};
 
 use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, NodeKey, Passport, RequestId};
 use crate::price::Micros;

@@ -6,7 +6,7 @@
 //! certified            | member             | member
 //! certified, run out   | stranger           | refused
 //! without certificate  | stranger           | refused
-//! put out              | refused            | member until the certificate ends: they are not told
+//! put out              | refused            | workers: refused within seconds; clients: member until it runs out
 //! ```
 //!
 //! A stranger may ask to be let in and nothing else. Everything that costs anything needs a ticket of the
@@ -26,7 +26,7 @@ pub struct Gatekeeper {
     pub wiring: Wiring,
     /// When it is.
     pub clock: Arc<dyn Clock>,
-    /// Who was put out, on a coordinator; nobody elsewhere.
+    /// Who was put out, as the admissions say on a coordinator, and as the doorkeeper has heard on a worker.
     pub outcasts: Outcasts,
 }
 

@@ -185,6 +185,7 @@ fn ticket_issuer(roots: &Roots) -> Start {
         |roots| TicketIssuerArgs {
             node: roots.node.clone(),
             key: roots.key.clone(),
+            outcasts: roots.outcasts.clone(),
         },
     )
 }
@@ -235,6 +236,7 @@ fn doorkeeper(roots: &Roots) -> Start {
         || Doorkeeper,
         |roots| DoorkeeperArgs {
             node: roots.node.clone(),
+            outcasts: roots.outcasts.clone(),
         },
     )
 }

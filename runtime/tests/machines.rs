@@ -212,6 +212,70 @@ fn a_stream_outlives_its_coordinator_and_is_paid_on_its_return() {
     });
 }
 
+#[test]
+fn a_stream_outlives_its_worker_while_its_coordinator_is_dead() {
+    let name = "a_stream_outlives_its_worker_while_its_coordinator_is_dead";
+    on_a_network(name, |network| {
+        let mut troop = Troop::start(&network);
+        let before = troop.spent();
+        let calm = read(troop.ask(&plain()), 0, |_| {});
+        let price = troop.paid_since(before);
+        let mut gaps = Vec::new();
+        for round in 0..rounds(2, 50) {
+            let before = troop.spent();
+            let at = 1 + (round * 89 + 37) % (calm.pieces - 1);
+            let mut struck = None;
+            let stream = troop.ask(&plain());
+            let found = read(stream, at, |worker| {
+                troop.coordinator.kill();
+                strike_at(&mut troop, worker, Strike::Kill);
+                struck = Some(worker.to_owned());
+            });
+            assert_eq!(found.choices, calm.choices, "round {round}");
+            gaps.push(found.gap);
+            troop.coordinator.run();
+            let struck = struck.expect("the stream was long enough");
+            let machine = troop.workers.get_mut(&struck).expect("a worker");
+            machine.run();
+            troop.whole();
+            assert_eq!(troop.paid_since(before), price, "one bill");
+        }
+        let verified = troop.coordinator.folder.json(&["ledger", "verify"]);
+        assert_eq!(verified["ok"], true, "{verified}");
+        gaps.sort();
+        println!("with nobody to ask: gaps {gaps:.2?}");
+    });
+}
+
+/// Whoever is put out is so at the workers too, and what it has begun there ends.
+#[test]
+fn a_stream_of_a_member_who_is_put_out_ends_at_its_worker() {
+    let name = "a_stream_of_a_member_who_is_put_out_ends_at_its_worker";
+    on_a_network(name, |network| {
+        let troop = Troop::start(&network);
+        let id = troop.client.id();
+        let mut stream = troop.ask(&story(1_500, json!({ "min_tokens": 1_500 })));
+        for _ in 0..3 {
+            stream.event().expect("the stream goes on");
+        }
+        let begun = now();
+        troop.coordinator.folder.json(&["member", "remove", &id]);
+        let running = || {
+            let workers = troop.workers.values();
+            let engines = workers.map(|worker| worker.folder.json(&["ps"])["engines"][0].clone());
+            engines
+                .filter(|engine| engine["pages_free"] != engine["pages"])
+                .count()
+        };
+        until("nothing runs for it any more", || {
+            (running() == 0).then_some(())
+        });
+        let took = now() - begun;
+        println!("put out and cut off within {took:.2?} (goal: 10 s)");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    });
+}
+
 /// A worker is not held lost because it is busy: each request is granted one place, and gets along with it.
 #[test]
 fn nobody_moves_where_nothing_happens() {

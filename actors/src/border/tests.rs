@@ -10,6 +10,7 @@ use crate::letters::tests::{
 };
 use crate::outbox::protocol::Parcel;
 use crate::scheduler::protocol::{HoldOrder, Issue, Refusal};
+use crate::session::protocol::Patience;
 use crate::ticket::Claims;
 
 const STRANGER: NodeId = NodeId([0xee; 32]);
@@ -96,11 +97,16 @@ fn internal_ones() -> Vec<Message> {
         prompt_tokens_max: 1,
         completion_tokens_max: 1,
         term_ms: 1,
+        standby: None,
+        is_begun: false,
     };
     let issue = Issue {
         client: client(),
         claims: claims.clone(),
-        silence_ms: 0,
+        patience: Patience {
+            silence_ms: 0,
+            progress_ms: 0,
+        },
     };
     let parcel = Parcel {
         id: ATTEMPT,
@@ -117,6 +123,7 @@ fn internal_ones() -> Vec<Message> {
             hold,
             number: 0,
             worker: worker(),
+            standby: None,
         }),
         Message::Scheduler(Scheduler::NotHeld {
             request: REQUEST,
@@ -135,6 +142,8 @@ fn internal_ones() -> Vec<Message> {
             message: message.clone(),
         }),
         Message::TicketIssuer(ticket_issuer::protocol::Input::Issue(Box::new(issue))),
+        Message::TicketIssuer(ticket_issuer::protocol::Input::Revoke(Vec::new())),
+        Message::EngineProcess(Keeper::Revoke(Vec::new())),
         Message::EngineProcess(Keeper::Serve {
             model,
             name: String::new(),

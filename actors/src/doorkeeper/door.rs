@@ -1,19 +1,22 @@
 //! The doorkeeper's core: is this ticket good, for me, for this peer, once.
 //!
 //! ```text
-//! Knock ─> length, spelling, signature, issuer, me, peer, times ─> newer than this door ─> not used
-//!       ─> the work is what the ticket allows ─> remembered until it would have expired ─> Admit
+//! Knock ─> length, spelling, signature, issuer, me, peer, times ─> newer than this door ─> not taken back
+//!       ─> not used ─> the work is what the ticket allows ─> remembered until it would have expired ─> Admit
 //! ```
 //!
 //! That the model is one this worker serves is not asked here: the `EngineProcess` knows that.
+
+mod times;
 
 use super::protocol::{Effect, Input, Turnaway};
 use crate::contract::{Core, Time};
 use crate::generate::Work;
 use crate::ids::{AttemptId, NodeId, RequestId};
 use crate::routing::Wiring;
-use crate::ticket::{self, Claims, Expected, LEEWAY_SECONDS};
+use crate::ticket::{self, Claims, Expected, LEEWAY_SECONDS, Revocations, Revoked};
 use std::collections::{BTreeMap, BTreeSet};
+use times::{OFFSET_MS_MAX, Times};
 
 /// Which tickets were let in, for as long as they could be shown again.
 #[derive(Clone, Debug)]
@@ -25,6 +28,7 @@ pub struct Door {
     used: BTreeMap<AttemptId, u64>,
     /// The same, by that second.
     forget: BTreeSet<(u64, AttemptId)>,
+    times: Times,
 }
 
 impl Door {
@@ -41,6 +45,7 @@ impl Door {
             opened: now.plus_ms(ahead * 1000),
             used: BTreeMap::new(),
             forget: BTreeSet::new(),
+            times: Times::default(),
         }
     }
 
@@ -58,6 +63,7 @@ impl Door {
         ticket: &str,
         work: &Work,
     ) -> Result<Claims, Turnaway> {
+        let now = self.times.there(now)?;
         let expected = Expected {
             issuer: self.wiring.coordinator,
             worker: self.wiring.me,
@@ -69,8 +75,11 @@ impl Door {
             .issued_at
             .saturating_mul(1000)
             .saturating_add(claims.issued_ms);
-        if Time(issued) <= self.opened {
+        if Time(issued) <= self.times.not_before(self.opened) {
             return Err(Turnaway::Window);
+        }
+        if self.times.is_revoked(&claims) {
+            return Err(Turnaway::Revoked);
         }
         self.forget_expired(now);
         if self.used.contains_key(&claims.attempt) {
@@ -88,10 +97,26 @@ impl Door {
         let generate = &work.generate;
         let tokens = u64::from(generate.tokens_max).saturating_mul(generate.choices.into());
         within("completion tokens", claims.completion_tokens_max, tokens)?;
-        let expires = claims.expires_at.saturating_add(LEEWAY_SECONDS);
+        let expires = claims.expires_at.saturating_add(REMEMBERED_SECONDS);
         self.used.insert(claims.attempt, expires);
         self.forget.insert((expires, claims.attempt));
         Ok(claims)
+    }
+
+    /// Whoever is on a later list of the coordinator's comes in no more, and what it has begun ends.
+    fn take(&mut self, list: Revocations, out: &mut Vec<Effect>) {
+        if !list.verifies(self.wiring.coordinator) || list.epoch <= self.times.epoch() {
+            return;
+        }
+        let node = |revoked: &Revoked| match revoked {
+            Revoked::Client(node) => Some(*node),
+            Revoked::Member(_) | Revoked::Attempt(_) => None,
+        };
+        out.push(Effect::PutOut(
+            list.revoked.iter().filter_map(node).collect(),
+        ));
+        out.push(Effect::Revoke(list.revoked.clone()));
+        self.times.take(list);
     }
 
     fn forget_expired(&mut self, now: Time) {
@@ -110,35 +135,52 @@ impl Core for Door {
     type Effect = Effect;
 
     fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
-        let Input::Knock {
-            peer,
-            request,
-            attempt,
-            ticket,
-            work,
-        } = input;
-        out.push(
-            match self.judge(now, peer, request, attempt, &ticket, &work) {
-                Ok(claims) => Effect::Admit {
-                    claims: Box::new(claims),
-                    work,
+        match input {
+            Input::Knock {
+                peer,
+                request,
+                attempt,
+                ticket,
+                work,
+            } => out.push(
+                match self.judge(now, peer, request, attempt, &ticket, &work) {
+                    Ok(claims) => Effect::Admit {
+                        claims: Box::new(claims),
+                        work,
+                    },
+                    Err(reason) => Effect::Turn {
+                        peer,
+                        request,
+                        attempt,
+                        reason,
+                    },
                 },
-                Err(reason) => Effect::Turn {
-                    peer,
-                    request,
-                    attempt,
-                    reason,
-                },
-            },
-        );
+            ),
+            Input::Told {
+                sent,
+                there,
+                revocations,
+            } => {
+                self.times.told(now, sent, there);
+                if let Some(list) = revocations {
+                    self.take(*list, out);
+                }
+            }
+        }
     }
 
     /// What has expired is forgotten at the next knock; an idle door keeps at most [`TICKETS_MAX`].
     fn deadline(&self) -> Option<Time> {
-        None
+        Some(self.times.ask)
     }
 
-    fn wake(&mut self, _now: Time, _out: &mut Vec<Effect>) {}
+    fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if now >= self.times.ask {
+            self.times.ask(now);
+            let (sent, epoch) = (now, self.times.epoch());
+            out.push(Effect::Consult { sent, epoch });
+        }
+    }
 
     fn check(&self) {
         assert!(self.used.len() <= TICKETS_MAX);
@@ -171,7 +213,9 @@ fn beyond(field: &str, allowed: impl ToString, found: impl ToString) -> Turnaway
     }
 }
 
-/// Tickets remembered at once, at most: two minutes of 500 tickets a second, in about 6 MiB.
+/// How long after its end a ticket is remembered: no later word about the time makes it good again.
+const REMEMBERED_SECONDS: u64 = LEEWAY_SECONDS + 2 * OFFSET_MS_MAX / 1_000;
+/// Tickets remembered at once, at most: three minutes of 350 tickets a second, in about 6 MiB.
 pub(super) const TICKETS_MAX: usize = 65_536;
 
 #[cfg(test)]

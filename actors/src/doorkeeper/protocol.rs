@@ -1,8 +1,9 @@
 //! What a `Doorkeeper` hears and says.
 
+use crate::contract::Time;
 use crate::generate::Work;
 use crate::ids::{AttemptId, NodeId, RequestId};
-use crate::ticket::{Claims, TicketError};
+use crate::ticket::{Claims, Revocations, Revoked, TicketError};
 use serde::{Deserialize, Serialize};
 
 /// What may happen at the door.
@@ -20,6 +21,15 @@ pub enum Input {
         ticket: String,
         /// What is to be done.
         work: Box<Work>,
+    },
+    /// The coordinator answers what it was asked.
+    Told {
+        /// When that was, by this node's clock.
+        sent: Time,
+        /// What time it was there.
+        there: Time,
+        /// What it has taken back, if that is news.
+        revocations: Option<Box<Revocations>>,
     },
 }
 
@@ -44,6 +54,17 @@ pub enum Effect {
         /// Why.
         reason: Turnaway,
     },
+    /// The coordinator is to say what time it is, and what it has taken back since.
+    Consult {
+        /// What time it is here.
+        sent: Time,
+        /// The list that is known here.
+        epoch: u64,
+    },
+    /// These are out of the troop: nothing is to be open with them any more.
+    PutOut(Vec<NodeId>),
+    /// What runs by tickets that were taken back is to end.
+    Revoke(Vec<Revoked>),
 }
 
 /// Why a peer is turned away. Nothing was started; unless it says so, the ticket was not used up.
@@ -77,6 +98,15 @@ pub enum Turnaway {
     /// The worker is being stopped. The ticket was good, and is used up.
     #[error("the worker is being stopped and takes no more work")]
     Draining,
+    /// The ticket's client, its member or the ticket itself was put on the coordinator's list.
+    #[error("the ticket was taken back")]
+    Revoked,
+    /// The worker cannot tell what time a ticket is of.
+    #[error("clock_unsafe: the worker's clock and the coordinator's are {offset_ms} ms apart")]
+    ClockUnsafe {
+        /// How far the coordinator's clock is ahead.
+        offset_ms: i64,
+    },
 }
 
 impl Turnaway {

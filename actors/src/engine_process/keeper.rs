@@ -322,6 +322,7 @@ impl Core for Keeper {
                 self.drained = Some(self.drained.map_or(until, |known| known.min(until)));
                 self.changed = true;
             }
+            Input::Revoke(revoked) => self.revoke(&revoked, out),
         }
         self.release(now, out);
         if self.changed || now >= self.report_at {

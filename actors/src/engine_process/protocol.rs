@@ -7,7 +7,7 @@ use crate::gpu_monitor::protocol::{Reason, Use};
 use crate::ids::{AttemptId, NodeId, Passport, RequestId};
 use crate::receipt::Half;
 use crate::scheduler::protocol::WorkerReport;
-use crate::ticket::Claims;
+use crate::ticket::{Claims, Revoked};
 use serde::{Deserialize, Serialize};
 
 /// What may happen to the keeper of engines.
@@ -71,6 +71,8 @@ pub enum Input {
         /// What.
         now_for: Use,
     },
+    /// What runs by these tickets is to end: they were taken back.
+    Revoke(Vec<Revoked>),
 }
 
 /// Why a worker takes no work.

@@ -11,6 +11,10 @@ use crate::wire;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod standby;
+
+pub use standby::{STANDBYS_MAX, Standby};
+
 /// One member's account. Balances are derived, never assigned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -51,12 +55,14 @@ pub struct Hold {
     pub worker: NodeId,
     /// The number of the attempt that is paid from it.
     pub number: u32,
-    /// How much is set aside.
+    /// How much is set aside, for whichever attempt is paid.
     pub amount: Micros,
     /// The price table, by hash.
     pub prices: Digest,
     /// When it is released by itself.
     pub expires: Time,
+    /// Later attempts whose workers stand by, in the order of their numbers; at most [`STANDBYS_MAX`].
+    pub standbys: Vec<Standby>,
 }
 
 /// How a hold ended.
@@ -191,6 +197,7 @@ impl Accounts {
                         amount: *amount,
                         prices: *prices,
                         expires: *expires,
+                        standbys: Vec::new(),
                     },
                 );
                 self.expiries.insert((*expires, *hold));
@@ -202,27 +209,12 @@ impl Accounts {
                 number,
                 amount,
             } => {
-                let old = self
-                    .open
-                    .get(hold)
-                    .cloned()
-                    .ok_or("L05: a redirected hold is not open")?;
-                if *number <= old.number {
-                    return Err("a hold goes to a later attempt only");
-                }
-                self.give_back(&old);
-                if let Err(rule) = self.set_aside(old.payer, *payee, *amount) {
-                    self.account(old.payer).held += old.amount;
-                    return Err(rule);
-                }
-                let new = Hold {
-                    payee: *payee,
-                    worker: *worker,
+                let to = Standby {
                     number: *number,
-                    amount: *amount,
-                    ..old
+                    worker: *worker,
+                    payee: *payee,
                 };
-                self.open.insert(*hold, new);
+                self.redirect(*hold, to, *amount)?;
             }
             Fact::Refused { hold, needed } => {
                 if self.open.contains_key(hold) || self.resolved.contains_key(hold) {
@@ -276,6 +268,20 @@ impl Accounts {
                     .ok_or("L05: an expired hold is not open")?;
                 self.close(*hold, &old, Resolution::Expired);
                 self.lapse(*hold, old);
+            }
+            Fact::Standby {
+                hold,
+                payee,
+                worker,
+                number,
+                amount,
+            } => {
+                let named = Standby {
+                    number: *number,
+                    worker: *worker,
+                    payee: *payee,
+                };
+                self.stand_by(*hold, named, *amount)?;
             }
         }
         Ok(())
@@ -378,6 +384,7 @@ impl Accounts {
             .keys()
             .find(|hold| self.resolved.contains_key(hold));
         assert_eq!(both, None, "L05: a hold is open and resolved");
+        self.open.values().for_each(Hold::check);
         assert_eq!(self.lapsed.len(), self.lapses.len());
         let expired = |hold| self.resolved.get(hold) == Some(&Resolution::Expired);
         assert!(

@@ -222,6 +222,7 @@ impl Core for Book {
                         hold,
                         number,
                         worker,
+                        standby: self.stand_by(now, &order),
                     },
                     Err(refusal) => not_held(refusal),
                 };

@@ -109,6 +109,20 @@ pub enum Fact {
         /// The hold.
         hold: HoldId,
     },
+    /// A later attempt may be paid from an open hold instead of the present one: its worker stands by with a
+    /// ticket of its own. Still only one of them is paid.
+    Standby {
+        /// The hold.
+        hold: HoldId,
+        /// Who would be paid.
+        payee: MemberId,
+        /// Who would deliver.
+        worker: NodeId,
+        /// The number of the attempt, higher than that of any before it.
+        number: u32,
+        /// How much is set aside from now on, for whichever of them is paid.
+        amount: Micros,
+    },
 }
 
 impl Entry {

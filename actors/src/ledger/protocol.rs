@@ -74,6 +74,8 @@ pub enum Effect {
         number: u32,
         /// The worker it is directed to.
         worker: NodeId,
+        /// The attempt that stands by, if one was ordered and is covered, and its worker.
+        standby: Option<(u32, NodeId)>,
     },
     /// The scheduler's order is refused.
     NotHeld {

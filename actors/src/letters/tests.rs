@@ -5,6 +5,8 @@ use crate::generate::{Generate, Prompt, Tally};
 use crate::ids::{Digest, HoldId, MemberId, NodeKey, Passport, Signature, digest};
 use crate::receipt::Receipt;
 use crate::scheduler::protocol::{Hint, ModelReport};
+use crate::session::protocol::Patience;
+use crate::ticket::Revoked;
 use crate::wire::frame::{self, Kind};
 
 pub(crate) const REQUEST: RequestId = RequestId([1; 16]);
@@ -86,6 +88,7 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
             rtt_ms: Some(3),
         }]
         .into(),
+        running: None,
     };
     let report = WorkerReport {
         worker: worker(),
@@ -116,7 +119,10 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
         worker: worker(),
         prices: Digest([9; 32]),
         ticket: "ticket".to_owned(),
-        silence_ms: 20_000,
+        patience: Patience {
+            silence_ms: 20_000,
+            progress_ms: 40_000,
+        },
     };
     let event = Event::Token {
         choice: 0,
@@ -156,6 +162,20 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
         attempt,
         reason: Turnaway::Used,
     };
+    let tell = ticket_issuer::protocol::Input::Tell {
+        door: worker(),
+        sent: Time(1_000),
+        epoch: 3,
+    };
+    let told = doorkeeper::protocol::Input::Told {
+        sent: Time(1_000),
+        there: Time(1_001),
+        revocations: Some(Box::new(Revocations {
+            epoch: 4,
+            revoked: vec![Revoked::Client(client()), Revoked::Attempt(ATTEMPT)],
+            signature: Signature(vec![7; 64]),
+        })),
+    };
     let granted = Session::Granted(Box::new(grant));
     let refused = Session::Refused { number: 1, refusal };
     use scheduler::protocol::Input as Scheduler;
@@ -163,7 +183,7 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
         (
             "admit",
             client(),
-            Message::Scheduler(Scheduler::Admit(admit)),
+            Message::Scheduler(Scheduler::Admit(Box::new(admit))),
         ),
         ("finished", client(), Message::Scheduler(finished)),
         (
@@ -190,6 +210,8 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
         ("turned", worker(), session(turned)),
         ("closed", worker(), session(closed)),
         ("lost", worker(), session(Session::Lost { attempt })),
+        ("consult", worker(), Message::TicketIssuer(tell)),
+        ("told", coordinator(), Message::Doorkeeper(told)),
     ]
 }
 
@@ -240,13 +262,13 @@ fn the_bytes_of_every_letter_are_those_of_its_version() {
     // Bytes of the frame and the beginning of their hash. A change of any of these is a new version of its
     // kind, in `wire/frame.rs`.
     let pinned: &[(&str, usize, &str)] = &[
-        ("admit", 178, "d523ef95a3927e68"),
+        ("admit", 179, "02dd402056b8b3e9"),
         ("finished", 20, "1f362acdc317ea10"),
         ("report", 143, "c90eb4e3be3ab7e7"),
         ("settle", 363, "968a9882077f3e86"),
         ("cancel", 20, "4f69ddcfeb89425e"),
         ("queued", 21, "8e54c11bb68fa775"),
-        ("granted", 127, "08759a0ca9b3c72a"),
+        ("granted", 130, "b3df66ff585eddcb"),
         ("refused", 22, "09a16136488778b4"),
         ("answered", 22, "fb93cfb8f468405b"),
         ("knock", 118, "b59b3f68477d4e7b"),
@@ -254,6 +276,8 @@ fn the_bytes_of_every_letter_are_those_of_its_version() {
         ("turned", 5, "3af4ec6619a096f0"),
         ("closed", 283, "af874fe2c9a587d6"),
         ("lost", 4, "95b605def2426452"),
+        ("consult", 8, "1bb62fa2de94a1a8"),
+        ("told", 128, "7d90feae7ea80f8d"),
     ];
     let found: Vec<(&str, usize, String)> = crossing()
         .into_iter()

@@ -4,14 +4,16 @@ use crate::engine_process::protocol::Rest;
 use crate::generate::CHOICES_MAX;
 use crate::ids::{HoldId, MemberId, NodeId, Passport, RequestId};
 use crate::price::Micros;
+use crate::session::protocol::Patience;
 use crate::ticket::Claims;
 use serde::{Deserialize, Serialize};
 
 /// What may happen to a scheduler.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input {
-    /// A session wants a worker. Said again until answered; the same request and number is one request.
-    Admit(Admit),
+    /// A session wants a worker, or another one to stand by beside it. Said again until answered; the same
+    /// request and number is one request.
+    Admit(Box<Admit>),
     /// The ledger has set the credits aside.
     Held {
         /// For which request.
@@ -22,6 +24,8 @@ pub enum Input {
         number: u32,
         /// The worker it is directed to, which is the one of the first order for this attempt.
         worker: NodeId,
+        /// The attempt that stands by, if there is one, and its worker.
+        standby: Option<(u32, NodeId)>,
     },
     /// The ledger has not.
     NotHeld {
@@ -71,6 +75,8 @@ pub struct Admit {
     pub begun: bool,
     /// What the session's node knows of workers, at most [`HINTS_MAX`] of them.
     pub hints: Box<[Hint]>,
+    /// The worker at which this attempt runs already: then only another one is wanted, to stand by.
+    pub running: Option<NodeId>,
 }
 
 /// What a session's node knows of a worker. It is believed, for whoever is wrong about it waits longer.
@@ -238,6 +244,10 @@ pub struct HoldOrder {
     pub completion_tokens_max: u64,
     /// Milliseconds until the hold is released by itself.
     pub term_ms: u64,
+    /// Who is to stand by for the next attempt, and who would be paid for it.
+    pub standby: Option<Box<(NodeId, MemberId)>>,
+    /// Whether the attempt runs already: then its hold is there, or none is made.
+    pub is_begun: bool,
 }
 
 /// A ticket to be signed; times and the issuer are filled in by the issuer.
@@ -245,8 +255,8 @@ pub struct HoldOrder {
 pub struct Issue {
     /// The session's node, which gets it.
     pub client: NodeId,
-    /// Milliseconds of silence after which the worker is to be held lost.
-    pub silence_ms: u64,
+    /// How long the worker is waited for.
+    pub patience: Patience,
     /// The claims, with `issued_at` and `expires_at` still 0 and `issuer` the scheduler's own node.
     pub claims: Claims,
 }
@@ -262,5 +272,8 @@ pub const AVOID_MAX: usize = 8;
 
 /// Workers that a request may hint at, at most.
 pub const HINTS_MAX: usize = 8;
+
+/// Attempts of one request that have a number, at most: those that only stood by are counted.
+pub const ATTEMPTS_MAX: u32 = 64;
 
 const _: () = assert!(CHOICES_MAX >= 1);

@@ -10,6 +10,7 @@
 //! the same attempt has the same id, so neither is given twice.
 
 mod holds;
+mod standby;
 mod telling;
 mod upkeep;
 
@@ -49,6 +50,8 @@ struct Entry {
     since: Time,
     heard: Time,
     stage: Stage,
+    /// Who would take it over, once that has its ticket.
+    standby: Option<Box<Place>>,
 }
 
 #[derive(Debug)]
@@ -107,8 +110,11 @@ impl Queue {
         if self.over.has(request, admit.client) {
             return;
         }
+        if let Some(running) = admit.running {
+            return self.accompany(now, admit, running, out);
+        }
         if let Some(entry) = self.entries.get_mut(&request) {
-            if admit.client != entry.admit.client || admit.number < entry.admit.number {
+            if admit.client != entry.admit.client {
                 return;
             }
             entry.heard = now;
@@ -118,7 +124,10 @@ impl Queue {
             return match &mut entry.stage {
                 Stage::Waiting { told } => *told = None,
                 Stage::Holding { .. } => {}
-                Stage::Granted { place, .. } => out.push(place.issue()),
+                Stage::Granted { place, .. } => {
+                    out.push(place.issue());
+                    out.extend(entry.standby.as_ref().map(|place| place.issue()));
+                }
             };
         }
         if let Err(refusal) = self.judge(&admit) {
@@ -173,6 +182,7 @@ impl Queue {
             since,
             heard,
             stage,
+            standby: None,
         };
         self.entries.insert(request, entry);
     }
@@ -211,7 +221,6 @@ impl Queue {
                 } => Some(terms::too_large(&entry.admit, choices_max, tokens_max)),
                 Search::Found(pick, standby) => match Place::new(self.me, &entry.admit, &pick) {
                     Some(place) => {
-                        let standby = standby.map(|standby| standby.worker);
                         self.begin(now, (place, *pick), (standby, candidates), out);
                         continue;
                     }
@@ -241,11 +250,12 @@ impl Queue {
     fn begin(
         &mut self,
         now: Time,
-        (place, pick): (Place, Pick),
-        (standby, candidates): (Option<NodeId>, Vec<Candidate>),
+        (mut place, pick): (Place, Pick),
+        (standby, candidates): (Option<Box<Pick>>, Vec<Candidate>),
         out: &mut Vec<Effect>,
     ) {
         let request = place.hold.request;
+        place.hold.standby = standby.map(|it| Box::new((it.worker, it.owner)));
         let Some(entry) = self.entries.get_mut(&request) else {
             return;
         };
@@ -254,7 +264,7 @@ impl Queue {
         out.push(Effect::Hold(place.hold.clone()));
         let chosen = Decision::of(&entry.admit, now, entry.since, Ok(place.worker));
         let decision = Decision {
-            standby,
+            standby: place.hold.standby.as_ref().map(|standby| standby.0),
             candidates,
             ..chosen
         };
@@ -331,13 +341,17 @@ impl Core for Queue {
         self.born.get_or_insert(now);
         self.ticked = self.ticked.max(self.born.unwrap_or(now));
         match input {
-            Input::Admit(admit) => self.admit(now, admit, out),
+            Input::Admit(admit) => self.admit(now, *admit, out),
             Input::Held {
                 request,
                 number,
                 worker,
+                standby,
                 ..
-            } => self.held(now, request, (number, worker), out),
+            } => {
+                self.held(now, request, (number, worker), out);
+                self.stand(request, number, standby, out);
+            }
             Input::NotHeld {
                 request,
                 number,

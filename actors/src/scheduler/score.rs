@@ -156,6 +156,7 @@ mod tests {
             avoid: Vec::new(),
             begun: false,
             hints: hints.into(),
+            running: None,
         }
     }
 

@@ -1,10 +1,14 @@
 //! What a request may use at a worker, and so what is held for it and what its ticket says.
 
-use super::protocol::{AVOID_MAX, Admit, Effect, HINTS_MAX, HoldOrder, Issue, Refusal};
+use super::protocol::{
+    ATTEMPTS_MAX, AVOID_MAX, Admit, Effect, HINTS_MAX, HoldOrder, Issue, ModelReport, Refusal,
+};
+use super::score::prompt_tokens;
 use super::workers::Pick;
 use crate::generate::CHOICES_MAX;
 use crate::ids::{AttemptId, HoldId, NodeId};
 use crate::price::{Micros, Prices};
+use crate::session::protocol::Patience;
 use crate::ticket::Claims;
 
 /// A place at a worker, with all that is ordered for it.
@@ -12,7 +16,7 @@ use crate::ticket::Claims;
 pub(super) struct Place {
     pub(super) worker: NodeId,
     pub(super) hold: HoldOrder,
-    silence_ms: u64,
+    patience: Patience,
     claims: Claims,
 }
 
@@ -43,8 +47,13 @@ impl Place {
                 prompt_tokens_max,
                 completion_tokens_max,
                 term_ms: HOLD_TERM_MS,
+                standby: None,
+                is_begun: false,
             },
-            silence_ms: silence_ms(report.step_ms),
+            patience: Patience {
+                silence_ms: silence_ms(report.step_ms),
+                progress_ms: progress_ms(admit, report),
+            },
             claims: Claims {
                 issuer: coordinator,
                 payer: admit.payer,
@@ -76,7 +85,7 @@ impl Place {
     pub(super) fn issue(&self) -> Effect {
         Effect::Issue(Box::new(Issue {
             client: self.claims.client,
-            silence_ms: self.silence_ms,
+            patience: self.patience,
             claims: self.claims.clone(),
         }))
     }
@@ -92,6 +101,10 @@ pub(super) fn check(admit: &Admit) -> Result<(), Refusal> {
     if !(1..=CHOICES_MAX).contains(&admit.choices) {
         let message = format!("1 to {CHOICES_MAX} are allowed, not {}", admit.choices);
         return Err(invalid("choices", message));
+    }
+    if admit.number >= ATTEMPTS_MAX {
+        let message = format!("a request has at most {ATTEMPTS_MAX} attempts");
+        return Err(invalid("number", message));
     }
     if admit.avoid.len() > AVOID_MAX {
         let message = format!("at most {AVOID_MAX} workers are named");
@@ -135,9 +148,23 @@ fn silence_ms(step_ms: u32) -> u64 {
     steps.clamp(SILENCE_MS_MIN, SILENCE_MS_MAX)
 }
 
+/// How long a worker may get no further with `admit`: several times what its prompt takes as it was measured, and the
+/// prompts of as many others as wait there, and a moment.
+fn progress_ms(admit: &Admit, report: &ModelReport) -> u64 {
+    let prompt = report.prefill_ms(prompt_tokens(admit, report)).unwrap_or(0);
+    let turns = u64::from(report.sequences_waiting).saturating_add(1);
+    let expected = prompt.saturating_mul(turns).saturating_mul(PROGRESS_TIMES);
+    expected
+        .saturating_add(PROGRESS_MS_MIN)
+        .min(PROGRESS_MS_MAX)
+}
+
 const SILENCE_STEPS: u64 = 8;
 const SILENCE_MS_MIN: u64 = 3_000;
 const SILENCE_MS_MAX: u64 = 15_000;
+const PROGRESS_TIMES: u64 = 4;
+const PROGRESS_MS_MIN: u64 = 20_000;
+const PROGRESS_MS_MAX: u64 = 300_000;
 
 /// How long a stream may last once started.
 const STREAM_SECONDS_MAX: u64 = 3_600;

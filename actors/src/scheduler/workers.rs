@@ -137,6 +137,12 @@ impl Workers {
         }
     }
 
+    /// Whether `worker` says that it runs a request that nobody here knows.
+    pub(super) fn runs(&self, worker: NodeId, request: RequestId) -> bool {
+        let known = self.known.get(&worker);
+        known.is_some_and(|state| state.strangers.contains(&request))
+    }
+
     /// Whether a request that nobody serves now may yet be served: somebody did a moment ago.
     pub(super) fn may_come_back(&self, model: Passport) -> bool {
         self.served.contains_key(&model)

@@ -20,6 +20,16 @@ pub struct Order {
     pub generate: Generate,
 }
 
+/// How long a worker is waited for, as its own reports and the length of the prompt have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    /// Milliseconds of silence after which it is to be held lost.
+    pub silence_ms: u64,
+    /// Milliseconds without any progress, whatever it says, after which a stream is better off where another worker
+    /// stands by: its first token is due by then, or more of the prompt is read.
+    pub progress_ms: u64,
+}
+
 /// A ticket and what the session needs to know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -33,8 +43,8 @@ pub struct Grant {
     pub worker: NodeId,
     /// The price table, by hash.
     pub prices: Digest,
-    /// Milliseconds of silence after which the worker is to be held lost.
-    pub silence_ms: u64,
+    /// How long the worker is waited for.
+    pub patience: Patience,
     /// The signed ticket.
     pub ticket: String,
 }
@@ -49,7 +59,7 @@ pub enum Input {
         /// How many are before it.
         ahead: u32,
     },
-    /// A ticket has come.
+    /// A ticket has come: for the attempt that was asked for, or for a later one whose worker stands by.
     Granted(Box<Grant>),
     /// The scheduler refuses.
     Refused {
@@ -98,8 +108,13 @@ pub enum Input {
 /// What a session wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Ask the coordinator's scheduler for a worker.
+    /// Ask the coordinator's scheduler for a worker, or for another one to stand by.
     Admit(Admit),
+    /// A worker stands by: a path to it is to be there before it is needed.
+    Greet {
+        /// The worker.
+        worker: NodeId,
+    },
     /// Present the ticket at the worker's door, with the work.
     Knock {
         /// The worker.
@@ -248,15 +263,15 @@ pub enum Trouble {
 
 /// Everything an issuer needs to make a [`Grant`] of claims it has signed.
 impl Grant {
-    /// The grant that goes with `ticket`, which says `claims`, of a worker that may be silent for `silence_ms`.
-    pub fn of(claims: &Claims, silence_ms: u64, ticket: String) -> Grant {
+    /// The grant that goes with `ticket`, which says `claims`, of a worker that is waited for with `patience`.
+    pub fn of(claims: &Claims, patience: Patience, ticket: String) -> Grant {
         Grant {
             number: claims.number,
             attempt: claims.attempt,
             hold: claims.hold,
             worker: claims.worker,
             prices: claims.prices,
-            silence_ms,
+            patience,
             ticket,
         }
     }

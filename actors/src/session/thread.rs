@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Asking ─Granted─> Working ─Closed─> Owing (signed, the place free) ─Posted or too long─> over
-//!    ^                 │ lost: a gap, a contradiction, silence, a dead engine
-//!    └──next attempt───┘        HangUp in either ─> Leaving ─Closed─> Owing, or too long─> over
+//!    ^               ^ │ │ lost: a gap, a contradiction, silence, a dead engine
+//!    │  who stands by└─┘ │
+//!    └──nobody does──────┘      HangUp in either ─> Leaving ─Closed─> Owing, or too long─> over
 //! ```
 //!
 //! Loss is decided here, on the data path, by positions and deadlines. The client sees one ending at most.
@@ -11,14 +12,18 @@
 use super::answer::{Answer, Breach};
 use super::limits::*;
 use super::protocol::{Delivery, Effect, Grant, Input, Order, Trouble};
-use crate::contract::{Core, Time};
-use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Event, Failure, Finish, Work};
+use crate::contract::{Core, Time, earliest};
+use crate::generate::{Event, Finish, Work};
 use crate::ids::{AttemptId, NodeId, NodeKey};
 use crate::outbox::protocol::Parcel;
 use crate::scheduler::protocol::{Admit, Hint, Refusal};
 
 mod ending;
+mod losing;
+mod standby;
+
+use losing::Signs;
+use standby::Beside;
 
 /// One request.
 #[derive(Debug)]
@@ -27,7 +32,10 @@ pub struct Thread {
     key: NodeKey,
     coordinator: NodeId,
     answer: Answer,
+    /// The number of the attempt that is wanted or runs.
     number: u32,
+    /// Attempts that were lost.
+    tries: u32,
     /// Workers that failed this request, in the order of their failing.
     avoid: Vec<NodeId>,
     /// The attempts that were given up, and why.
@@ -47,7 +55,11 @@ enum Stage {
     /// A worker is wanted.
     Asking { since: Time, again: Time },
     /// A worker is at it.
-    Working { grant: Box<Grant>, heard: Time },
+    Working {
+        grant: Box<Grant>,
+        signs: Signs,
+        beside: Beside,
+    },
     /// The client is gone; what was begun is to be signed for.
     Leaving {
         grant: Option<Box<Grant>>,
@@ -74,6 +86,7 @@ impl Thread {
             coordinator,
             answer,
             number: 0,
+            tries: 0,
             avoid: Vec::new(),
             losses: Vec::new(),
             hints: Box::default(),
@@ -93,7 +106,7 @@ impl Thread {
         &self.losses
     }
 
-    fn admit(&self) -> Effect {
+    fn admit(&self, running: Option<NodeId>) -> Effect {
         let generate = &self.order.generate;
         Effect::Admit(Admit {
             request: self.order.request,
@@ -108,6 +121,7 @@ impl Thread {
             avoid: self.avoid.clone(),
             begun: self.answer.has_begun(),
             hints: self.hints.clone(),
+            running,
         })
     }
 
@@ -116,7 +130,18 @@ impl Thread {
             since: now,
             again: now.plus_ms(ASK_AGAIN_MS),
         };
-        out.push(self.admit());
+        out.push(self.admit(None));
+    }
+
+    /// Goes on at the worker of `grant`.
+    fn work(&mut self, now: Time, grant: Box<Grant>, out: &mut Vec<Effect>) {
+        self.number = grant.number;
+        self.knock(&grant, out);
+        self.stage = Stage::Working {
+            grant,
+            signs: Signs::new(now),
+            beside: Beside::nobody(now),
+        };
     }
 
     fn knock(&self, grant: &Grant, out: &mut Vec<Effect>) {
@@ -131,40 +156,6 @@ impl Thread {
                 resume: self.answer.resume(),
             }),
         });
-    }
-
-    /// The attempt is not to be gone on with: the next one takes it up where it stands.
-    fn lose(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
-        self.lose_and_wait(now, reason, 0, out);
-    }
-
-    /// The same, and the next one is not asked for before `wait_ms` have passed.
-    fn lose_and_wait(&mut self, now: Time, reason: &str, wait_ms: u64, out: &mut Vec<Effect>) {
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Working { grant, .. } => {
-                let (worker, attempt) = (grant.worker, grant.attempt);
-                out.push(Effect::Cancel { worker, attempt });
-                self.losses.push((attempt, reason.to_owned()));
-                self.number += 1;
-                // The latest to fail is the last one to be tried again. A door that is about to open has not failed.
-                if wait_ms == 0 {
-                    self.avoid.retain(|failed| *failed != worker);
-                    self.avoid.push(worker);
-                }
-                if self.number >= ATTEMPTS_MAX {
-                    let (attempts, reason) = (self.number, reason.to_owned());
-                    return self.fail(Trouble::Lost { attempts, reason }, out);
-                }
-                if wait_ms == 0 {
-                    return self.ask(now, out);
-                }
-                let again = now.plus_ms(wait_ms);
-                self.stage = Stage::Asking { since: now, again };
-            }
-            // Nobody is left who could sign: the hold expires by itself.
-            Stage::Leaving { .. } => self.over(out),
-            other => self.stage = other,
-        }
     }
 
     /// Whether `attempt` is the one this thread listens to.
@@ -200,8 +191,8 @@ impl Thread {
         let Some(worker) = self.current(attempt).map(|grant| grant.worker) else {
             return;
         };
-        if let Stage::Working { heard, .. } = &mut self.stage {
-            *heard = now;
+        if let Stage::Working { signs, .. } = &mut self.stage {
+            signs.hear(now, &event);
             if matches!(
                 event,
                 Event::Ended {
@@ -229,7 +220,7 @@ impl Thread {
     }
 
     fn refused(&mut self, now: Time, number: u32, refusal: Refusal, out: &mut Vec<Effect>) {
-        if number != self.number {
+        if number < self.number {
             return;
         }
         let passing = matches!(
@@ -238,7 +229,7 @@ impl Thread {
         );
         match &mut self.stage {
             // A stream that was begun waits for a worker to come back, as an engine that is restarting does.
-            Stage::Asking { again, .. } if passing && number > 0 => {
+            Stage::Asking { again, .. } if passing && self.tries > 0 => {
                 *again = now.plus_ms(COME_BACK_MS);
             }
             Stage::Asking { .. } => self.fail(Trouble::Refused(refusal), out),
@@ -247,33 +238,13 @@ impl Thread {
         }
     }
 
-    /// The door did not let this attempt in.
-    fn turned(&mut self, now: Time, reason: Turnaway, out: &mut Vec<Effect>) {
-        match reason {
-            // A knock that arrived twice: the first one is being worked on, or its silence will show.
-            Turnaway::Used => {}
-            Turnaway::Beyond { ref field, .. } => {
-                let (field, message) = (field.clone(), reason.to_string());
-                self.fail(Trouble::Failed(Failure::Invalid { field, message }), out);
-            }
-            // A door that has just opened takes only newer tickets. Another worker may be open for longer; if
-            // not, all doors opened together, and attempts are not to be spent before any of them can take one.
-            Turnaway::Window if self.number > 0 => {
-                self.lose_and_wait(now, &reason.to_string(), WINDOW_MS, out);
-            }
-            reason => self.lose(now, &reason.to_string(), out),
-        }
-    }
-
     fn granted(&mut self, now: Time, grant: Box<Grant>, out: &mut Vec<Effect>) {
-        if grant.number != self.number {
+        if grant.number < self.number {
             return;
         }
         match &self.stage {
-            Stage::Asking { .. } => {
-                self.knock(&grant, out);
-                self.stage = Stage::Working { grant, heard: now };
-            }
+            Stage::Asking { .. } => self.work(now, grant, out),
+            Stage::Working { .. } => self.named(now, grant, out),
             // The hold is there: the worker is to sign for nothing, so that it is released at once.
             Stage::Leaving { grant: None, .. } => {
                 self.knock(&grant, out);
@@ -347,9 +318,16 @@ impl Core for Thread {
         match &self.stage {
             Stage::New | Stage::Over => None,
             Stage::Asking { since, again } => {
-                Some((*again).min(since.plus_ms(patience_ms(self.number))))
+                Some((*again).min(since.plus_ms(patience_ms(self.tries))))
             }
-            Stage::Working { heard, grant } => Some(heard.plus_ms(silence_ms(grant))),
+            Stage::Working {
+                grant,
+                signs,
+                beside,
+            } => {
+                let stuck = self.stuck_at(grant, signs, beside);
+                earliest(stuck, Some(signs.silent_at(grant).min(beside.ask)))
+            }
             Stage::Leaving { again, until, .. } | Stage::Owing { again, until, .. } => {
                 Some((*again).min(*until))
             }
@@ -360,16 +338,16 @@ impl Core for Thread {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        let patience = patience_ms(self.number);
+        let patience = patience_ms(self.tries);
         match &mut self.stage {
             Stage::New | Stage::Over => {}
             Stage::Asking { since, again } => {
                 let waited_ms = now.since_ms(*since);
                 if waited_ms < patience {
                     *again = now.plus_ms(ASK_AGAIN_MS);
-                    return out.push(self.admit());
+                    return out.push(self.admit(None));
                 }
-                let trouble = match self.number {
+                let trouble = match self.tries {
                     0 => Trouble::QueueTimeout { waited_ms },
                     attempts => {
                         let reason = "no other worker came".to_owned();
@@ -380,7 +358,7 @@ impl Core for Thread {
                 self.end(Delivery::Failed(trouble), out);
                 self.hang_up(now, out);
             }
-            Stage::Working { .. } => self.lose(now, "the worker fell silent", out),
+            Stage::Working { .. } => self.watch(now, out),
             Stage::Leaving {
                 grant,
                 again,
@@ -407,19 +385,12 @@ impl Core for Thread {
 
     fn check(&self) {
         assert!(
-            self.number < ATTEMPTS_MAX || matches!(self.stage, Stage::Over),
+            self.tries < TRIES_MAX || matches!(self.stage, Stage::Over),
             "attempts end"
         );
         let leaving = matches!(self.stage, Stage::Leaving { .. });
         assert!(!leaving || self.ended, "only a client that is gone is left");
     }
-}
-
-/// How long the worker of this grant may be silent.
-fn silence_ms(grant: &Grant) -> u64 {
-    grant
-        .silence_ms
-        .clamp(*SILENCE_MS.start(), *SILENCE_MS.end())
 }
 
 #[cfg(test)]

@@ -55,6 +55,8 @@ pub(crate) fn order(n: u32, payer: u8, by: u8, tokens: (u64, u64)) -> HoldOrder 
         prompt_tokens_max: tokens.0,
         completion_tokens_max: tokens.1,
         term_ms: 5_000,
+        standby: None,
+        is_begun: false,
     }
 }
 

@@ -191,12 +191,16 @@ actors! {
     }
     "ticket_issuer": ticket_issuer::protocol::Input {
         Issue => [at(1, Ask)];
+        Tell => [at(1, Wait)];
+        Revoke => as "Issue, at whose start it is said as well";
     }
     "doorkeeper": doorkeeper::DoorkeeperMessage {
         Input => as "its inputs, below";
+        Wake => [at(1, Wait)];
     }
     "doorkeeper": doorkeeper::protocol::Input {
         Knock => [at(1, Ask)];
+        Told => [at(1, Wait)];
     }
     "engine_process": engine_process::EngineProcessMessage {
         Input => as "its inputs, below";
@@ -214,6 +218,7 @@ actors! {
         Pause => [at(1, Pause)];
         Resume => [at(1, Pause)];
         Machine => [at(1, Unplug)];
+        Revoke => as "Cancel, which ends an attempt alike; a node alone puts nobody out";
     }
     "gpu_monitor": gpu_monitor::GpuMonitorMessage {
         Input => as "its inputs, below";

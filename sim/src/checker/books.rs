@@ -41,12 +41,25 @@ struct Hold {
     payee: MemberId,
     client: NodeId,
     worker: NodeId,
-    workers: BTreeSet<NodeId>,
+    /// Every attempt that it was ever for, and its one worker.
+    attempts: BTreeMap<u32, NodeId>,
+    /// Attempts later than the present one, and whom they would pay.
+    standbys: BTreeMap<u32, (NodeId, MemberId)>,
     amount: Micros,
     expires: Time,
     resolved: bool,
     /// It is resolved by its term, and no receipt has come since.
     expired: bool,
+}
+
+impl Hold {
+    /// An attempt has one worker for ever: its ticket may be out.
+    fn directed(&mut self, hold: HoldId, number: u32, worker: NodeId) -> Verdict {
+        let first = *self.attempts.entry(number).or_insert(worker);
+        require(first == worker, "an attempt has one worker", || {
+            format!("attempt {number} of {hold:?} was for {first:?} and is now for {worker:?}")
+        })
+    }
 }
 
 impl Books {
@@ -103,7 +116,7 @@ impl Books {
                 payee,
                 client,
                 worker,
-                number: _,
+                number,
                 amount,
                 prices: _,
                 expires,
@@ -133,7 +146,8 @@ impl Books {
                         payee: *payee,
                         client: *client,
                         worker: *worker,
-                        workers: BTreeSet::from([*worker]),
+                        attempts: BTreeMap::from([(*number, *worker)]),
+                        standbys: BTreeMap::new(),
                         amount: *amount,
                         expires: *expires,
                         resolved: false,
@@ -145,19 +159,54 @@ impl Books {
                 hold,
                 payee,
                 worker,
-                number: _,
+                number,
+                amount,
+            } => {
+                let found = self.holds.get_mut(hold);
+                let found = found.filter(|found| !found.resolved || found.expired);
+                require(found.is_some(), "L05 resolve-once", || {
+                    format!("{hold:?} is redirected and is not open")
+                })?;
+                let found = found.expect("required above");
+                let named = found.standbys.remove(number);
+                require(
+                    named.is_none_or(|named| named == (*worker, *payee)),
+                    "an attempt has one worker",
+                    || {
+                        format!(
+                            "attempt {number} of {hold:?} stood by at {named:?}, not {worker:?}"
+                        )
+                    },
+                )?;
+                found.directed(*hold, *number, *worker)?;
+                found.standbys.retain(|later, _| later > number);
+                (found.payee, found.worker) = (*payee, *worker);
+                if found.expired {
+                    return require(
+                        named.is_some() && *amount <= found.amount,
+                        "L34 late-receipt",
+                        || format!("{hold:?} expired and goes to one that did not stand by"),
+                    );
+                }
+                self.set_aside(*hold, *amount)?;
+            }
+            Fact::Standby {
+                hold,
+                payee,
+                worker,
+                number,
                 amount,
             } => {
                 let found = self.open_hold(*hold)?;
-                (found.payee, found.worker) = (*payee, *worker);
-                found.workers.insert(*worker);
-                let before = std::mem::replace(&mut found.amount, *amount);
-                let payer = found.payer;
-                let account = self.account(payer);
-                account.held += i128::from(*amount) - i128::from(before);
-                require(account.held <= account.balance, "L04 no-overdraft", || {
-                    format!("{hold:?} now takes {amount}, more than there is")
+                found.directed(*hold, *number, *worker)?;
+                found.standbys.insert(*number, (*worker, *payee));
+                require(found.standbys.len() <= 4, "standbys are few", || {
+                    format!("{} stand by for {hold:?}", found.standbys.len())
                 })?;
+                require(*amount >= found.amount, "L03 pending-zero", || {
+                    format!("{hold:?} shrinks to {amount} while somebody stands by")
+                })?;
+                self.set_aside(*hold, *amount)?;
             }
             Fact::Refused { hold, .. } => {
                 require(!self.holds.contains_key(hold), "L10 sticky-failure", || {
@@ -227,6 +276,18 @@ impl Books {
         Ok(())
     }
 
+    /// What is set aside for an open hold changes to `amount`.
+    fn set_aside(&mut self, hold: HoldId, amount: Micros) -> Verdict {
+        let found = self.open_hold(hold)?;
+        let before = std::mem::replace(&mut found.amount, amount);
+        let payer = found.payer;
+        let account = self.account(payer);
+        account.held += i128::from(amount) - i128::from(before);
+        require(account.held <= account.balance, "L04 no-overdraft", || {
+            format!("{hold:?} now takes {amount}, more than there is")
+        })
+    }
+
     /// A hold ends once.
     fn resolve(&mut self, hold: HoldId) -> Result<Hold, super::Violation> {
         let found = self.open_hold(hold)?;
@@ -259,8 +320,14 @@ impl Books {
             format!("{id:?} was paid without a receipt that both sides signed")
         })?;
         let receipt = found.expect("required above");
+        let named = (hold.attempts.iter()).any(|(number, worker)| {
+            AttemptId::of(id, *number) == receipt.attempt && *worker == receipt.worker
+        });
         require(
-            receipt.hold == id && receipt.client == hold.client && receipt.worker == hold.worker,
+            named
+                && receipt.hold == id
+                && receipt.client == hold.client
+                && receipt.worker == hold.worker,
             "L14 two-signatures",
             || format!("{id:?} was paid by a receipt for something else"),
         )?;
@@ -304,10 +371,10 @@ impl Books {
         self.paid.contains(&parcel)
     }
 
-    /// Whether the disk says that a hold is, or was, for this worker.
-    pub fn is_directed(&self, hold: HoldId, worker: NodeId) -> bool {
+    /// Whether the disk says that this attempt of a hold is, or was, for this worker.
+    pub fn is_directed(&self, hold: HoldId, number: u32, worker: NodeId) -> bool {
         let found = self.holds.get(&hold);
-        found.is_some_and(|found| found.workers.contains(&worker))
+        found.is_some_and(|found| found.attempts.get(&number) == Some(&worker))
     }
 
     /// Whether a grant is on the disk.

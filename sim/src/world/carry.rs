@@ -10,7 +10,8 @@ use troop_actors::contract::{Core, Time};
 use troop_actors::ids::NodeId;
 use troop_actors::ledger::protocol::Outcome;
 use troop_actors::routing::{
-    EnginePort, LedgerPort, Message, NoPort, Out, OutboxPort, Routed, SessionPort, Wiring,
+    DoorkeeperPort, EnginePort, LedgerPort, Message, NoPort, Out, OutboxPort, Routed, SessionPort,
+    Wiring,
 };
 use troop_actors::session::protocol::Order;
 use troop_actors::{
@@ -75,10 +76,12 @@ impl World {
                 self.carry(at, Actor::TicketIssuer, effects, None)
             }
             Message::Doorkeeper(input) => {
-                let doorkeeper::protocol::Input::Knock { peer, .. } = &input;
-                let peer = *peer;
+                let peer = match &input {
+                    doorkeeper::protocol::Input::Knock { peer, .. } => Some(*peer),
+                    doorkeeper::protocol::Input::Told { .. } => None,
+                };
                 let effects = stepped(node.door.as_mut(), now, input);
-                self.carry(at, Actor::Doorkeeper, effects, Some(peer))
+                self.carry(at, Actor::Doorkeeper, effects, peer)
             }
             Message::EngineProcess(input) => {
                 node.wishes.hear(now, &input);
@@ -294,10 +297,17 @@ impl Watched for ledger::protocol::Effect {
     fn watch(&self, world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
         const NAME: &str = "L21 ack-durable";
         match self {
-            Self::Held { hold, worker, .. } => {
-                let held = world.books.is_directed(*hold, *worker);
-                require(held, NAME, || {
-                    format!("{hold:?} for {worker:?} is acknowledged and on no disk")
+            Self::Held {
+                hold,
+                number,
+                worker,
+                standby,
+                ..
+            } => {
+                let mut named = [Some((*number, *worker)), *standby].into_iter().flatten();
+                let lacking = named.find(|(n, w)| !world.books.is_directed(*hold, *n, *w));
+                require(lacking.is_none(), NAME, || {
+                    format!("{hold:?} for {lacking:?} is acknowledged and on no disk")
                 })
             }
             Self::Answer {
@@ -330,6 +340,13 @@ impl Watched for doorkeeper::protocol::Effect {
         };
         let door = world.nodes[node].wiring.me;
         let peer = peer.expect("only a knock lets anybody in");
+        let named = world.books.is_directed(claims.hold, claims.number, door);
+        require(named, "no stream that cannot be paid", || {
+            format!(
+                "{:?} was let in at {door:?}, and the books say otherwise",
+                claims.attempt
+            )
+        })?;
         world.tickets.admitted(door, peer, claims)
     }
 }
@@ -337,6 +354,13 @@ impl Watched for doorkeeper::protocol::Effect {
 impl Performed for NoPort {
     fn perform(self, _world: &mut World, _node: usize, _actor: Actor) -> Verdict {
         match self {}
+    }
+}
+
+impl Performed for DoorkeeperPort {
+    /// Nobody is put out here.
+    fn perform(self, _world: &mut World, node: usize, _actor: Actor) -> Verdict {
+        require(false, "nobody is put out", || format!("n{node}: {self:?}"))
     }
 }
 
@@ -353,6 +377,8 @@ impl Performed for SessionPort {
                 world.streams.delivered(request, &delivery, gone)?;
                 world.endings.delivered(request, &delivery)
             }
+            // Letters find their way here without.
+            SessionPort::Greet(_) => Ok(()),
             SessionPort::Close => {
                 let line = format!("n{node} session of {request:?} is over");
                 world.tell(&line);

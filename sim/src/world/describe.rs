@@ -15,20 +15,22 @@ pub(super) fn message(message: &Message) -> String {
             other => format!("ledger: {other:?}"),
         },
         Message::TicketIssuer(input) => format!("ticket issuer: {input:?}"),
-        Message::Doorkeeper(input) => {
-            let doorkeeper::protocol::Input::Knock {
+        Message::Doorkeeper(input) => match input {
+            doorkeeper::protocol::Input::Knock {
                 peer,
                 request,
                 attempt,
                 work,
                 ..
-            } = input;
-            let resumes = work.resume.as_ref().map(|resume| {
-                let ids = resume.choices.iter().map(|choice| choice.ids.len());
-                ids.collect::<Vec<_>>()
-            });
-            format!("doorkeeper: Knock {peer:?} {request:?} {attempt:?} resumes {resumes:?}")
-        }
+            } => {
+                let resumes = work.resume.as_ref().map(|resume| {
+                    let ids = resume.choices.iter().map(|choice| choice.ids.len());
+                    ids.collect::<Vec<_>>()
+                });
+                format!("doorkeeper: Knock {peer:?} {request:?} {attempt:?} resumes {resumes:?}")
+            }
+            other => format!("doorkeeper: {other:?}"),
+        },
         Message::EngineProcess(input) => match input {
             engine_process::protocol::Input::Start { claims, .. } => {
                 format!(

@@ -88,6 +88,7 @@ fn knock(door: &mut Door, now: Time, claims: &Claims, work: Work) -> Result<Clai
             );
             Err(reason)
         }
+        other => panic!("a knock is answered: {other:?}"),
     }
 }
 
@@ -270,3 +271,5 @@ fn a_full_door_says_so_and_has_room_again_when_tickets_expire() {
     assert!(knock(&mut door, Time(expires * 1000), &late, work()).is_ok());
     assert_eq!(door.remembered(), 1);
 }
+
+mod times;

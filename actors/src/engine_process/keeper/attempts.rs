@@ -17,7 +17,7 @@ use crate::engine::frames::ToEngine;
 use crate::generate::{Event, Failure, Finish, Tally, Work};
 use crate::ids::{AttemptId, NodeId, Passport, digest};
 use crate::receipt::{Half, Receipt};
-use crate::ticket::Claims;
+use crate::ticket::{Claims, Revoked};
 
 /// Work that an engine has.
 #[derive(Debug)]
@@ -106,6 +106,15 @@ impl Keeper {
         let own = |it: &&Attempt| it.claims.client == peer;
         if let Some(Attempt { claims, .. }) = self.attempts.get(&attempt).filter(own) {
             self.write_cancel(attempt, claims.model, out);
+        }
+    }
+
+    /// Tickets were taken back: what runs by them is ended, and paid for as far as it came.
+    pub(super) fn revoke(&self, revoked: &[Revoked], out: &mut Vec<Effect>) {
+        for (attempt, Attempt { claims, .. }) in &self.attempts {
+            if revoked.iter().any(|revoked| revoked.names(claims)) {
+                self.write_cancel(*attempt, claims.model, out);
+            }
         }
     }
 

@@ -49,7 +49,8 @@ impl Wishes {
             | Input::Cancel { .. }
             | Input::Frame { .. }
             | Input::Exited { .. }
-            | Input::Drain { .. } => {}
+            | Input::Drain { .. }
+            | Input::Revoke(_) => {}
         }
     }
 

@@ -4,10 +4,10 @@ use super::Book;
 use crate::contract::Time;
 use crate::ids::{AttemptId, HoldId, MemberId, NodeId};
 use crate::ledger::protocol::{GrantError, Outcome};
-use crate::ledger::{Fact, LATE_MS, Resolution, SUPPLY_MAX};
+use crate::ledger::{Fact, LATE_MS, Resolution, SUPPLY_MAX, Standby};
 use crate::price::Micros;
 use crate::receipt::Signed;
-use crate::scheduler::protocol::{HoldOrder, Refusal};
+use crate::scheduler::protocol::{ATTEMPTS_MAX, HoldOrder, Refusal};
 use std::cmp::Ordering;
 
 impl Book {
@@ -57,11 +57,8 @@ impl Book {
             field: field.to_owned(),
             message: message.to_owned(),
         };
-        let most = self
-            .prices
-            .cost(order.prompt_tokens_max, order.completion_tokens_max);
+        let most = self.most(order);
         let most = most.ok_or_else(|| invalid("max_tokens", "the price does not fit 64 bits"))?;
-        let amount = if order.payer == order.payee { 0 } else { most };
         match self.accounts.resolution(hold) {
             Some(Resolution::Refused(needed)) => {
                 let available = self.accounts.available(order.payer);
@@ -71,6 +68,11 @@ impl Book {
             None => {}
         }
         let before = self.accounts.open().get(&hold).cloned();
+        let mut to = Standby {
+            number: order.number,
+            worker: order.worker,
+            payee: order.payee,
+        };
         if let Some(before) = &before {
             if before.payer != order.payer || before.client != order.client {
                 return Err(invalid("request", "the id belongs to another request"));
@@ -80,6 +82,14 @@ impl Book {
                 Ordering::Equal => return Ok((hold, before.worker)),
                 Ordering::Greater => {}
             }
+            match before.party(hold, AttemptId::of(hold, order.number)) {
+                Some(named) => to = named,
+                // What is said to run had no ticket.
+                None if order.is_begun => return Err(Refusal::Over),
+                None => {}
+            }
+        } else if order.is_begun {
+            return Err(Refusal::Over);
         }
         if before.is_none() && self.accounts.open().len() >= OPEN_MAX {
             return Err(Refusal::Busy {
@@ -87,6 +97,10 @@ impl Book {
                 retry_after_ms: RETRY_AFTER_MS,
             });
         }
+        let alone = if order.payer == to.payee { 0 } else { most };
+        let amount = before
+            .as_ref()
+            .map_or(alone, |before| before.directed(to, alone).amount);
         let mine = before.as_ref().map_or(0, |before| before.amount);
         let available = self.accounts.available(order.payer) + mine;
         if amount > available {
@@ -103,9 +117,9 @@ impl Book {
         let fact = if before.is_some() {
             Fact::Redirect {
                 hold,
-                payee: order.payee,
-                worker: order.worker,
-                number: order.number,
+                payee: to.payee,
+                worker: to.worker,
+                number: to.number,
                 amount,
             }
         } else {
@@ -113,10 +127,10 @@ impl Book {
                 hold,
                 request: order.request,
                 payer: order.payer,
-                payee: order.payee,
+                payee: to.payee,
                 client: order.client,
-                worker: order.worker,
-                number: order.number,
+                worker: to.worker,
+                number: to.number,
                 amount,
                 prices: self.prices.version(),
                 expires: now.plus_ms(order.term_ms.min(TERM_MS_MAX)),
@@ -124,7 +138,43 @@ impl Book {
         };
         self.enter(now, fact)
             .map_err(|rule| invalid("request", rule))?;
-        Ok((hold, order.worker))
+        Ok((hold, to.worker))
+    }
+
+    /// Has the worker that `order` names stand by, if that is covered, and says which attempt is its own: the
+    /// same one as long as it is the same worker. The hold of `order` is there.
+    pub(super) fn stand_by(&mut self, now: Time, order: &HoldOrder) -> Option<(u32, NodeId)> {
+        let (worker, payee) = *order.standby.clone()?;
+        let hold = HoldId::of(order.request);
+        let open = self.accounts.open().get(&hold)?;
+        if worker == open.worker {
+            return None;
+        }
+        let same = |named: &&Standby| named.worker == worker && named.payee == payee;
+        if let Some(named) = open.standbys.iter().find(same) {
+            return Some((named.number, worker));
+        }
+        let number = open.next_number().filter(|number| *number < ATTEMPTS_MAX)?;
+        let alone = match order.payer == payee {
+            true => 0,
+            false => self.most(order)?,
+        };
+        let fact = Fact::Standby {
+            hold,
+            payee,
+            worker,
+            number,
+            amount: open.amount.max(alone),
+        };
+        // One that is not covered, or one too many, does not stand by: the request goes on without.
+        self.enter(now, fact).ok()?;
+        Some((number, worker))
+    }
+
+    /// The most that an attempt of `order` may cost another member.
+    fn most(&self, order: &HoldOrder) -> Option<Micros> {
+        let (prompt, completion) = (order.prompt_tokens_max, order.completion_tokens_max);
+        self.prices.cost(prompt, completion)
     }
 
     /// Pays a receipt, never more than was held. One that comes within a day after its hold has expired is
@@ -144,17 +194,18 @@ impl Book {
         }
         let lapsed = self.accounts.lapsed().get(&receipt.hold);
         let lapsed = lapsed.filter(|hold| now.since_ms(hold.expires) <= LATE_MS);
-        let Some(hold) = self.accounts.open().get(&receipt.hold).or(lapsed) else {
+        let is_late = lapsed.is_some();
+        let Some(hold) = self.accounts.open().get(&receipt.hold).or(lapsed).cloned() else {
             return rejected("there is no such hold, or it expired more than a day ago");
         };
         if hold.request != receipt.request {
             return rejected("the receipt is for another request");
         }
-        if hold.client != receipt.client || hold.worker != receipt.worker {
-            return rejected("the receipt is between others than the hold");
-        }
-        if receipt.attempt != AttemptId::of(receipt.hold, hold.number) {
+        let Some(party) = hold.party(receipt.hold, receipt.attempt) else {
             return rejected("the receipt is for another attempt than the hold");
+        };
+        if hold.client != receipt.client || party.worker != receipt.worker {
+            return rejected("the receipt is between others than the hold");
         }
         if !signed.verifies() {
             return rejected("L14: it is not signed by both sides");
@@ -165,24 +216,34 @@ impl Book {
         else {
             return rejected("L12: the price table is not the one of the hold");
         };
-        let (id, digest, amount) = (receipt.hold, receipt.digest(), cost.min(hold.amount));
-        let (fact, amount) = match lapsed {
-            None => (
-                Fact::Post {
-                    hold: id,
-                    amount,
-                    receipt: digest,
-                },
+        let (id, receipt) = (receipt.hold, receipt.digest());
+        let most = hold.due_max(party.payee);
+        // The client went on at a worker that stood by: the hold goes there first, in the same commit.
+        if party.number != hold.number {
+            let redirect = Fact::Redirect {
+                hold: id,
+                payee: party.payee,
+                worker: party.worker,
+                number: party.number,
+                amount: hold.directed(party, most).amount,
+            };
+            if let Err(rule) = self.enter(now, redirect) {
+                return rejected(rule);
+            }
+        }
+        let mut amount = cost.min(most);
+        let fact = if is_late {
+            amount = amount.min(self.accounts.available(hold.payer));
+            Fact::Late {
+                hold: id,
                 amount,
-            ),
-            Some(hold) => {
-                let amount = amount.min(self.accounts.available(hold.payer));
-                let late = Fact::Late {
-                    hold: id,
-                    amount,
-                    receipt: digest,
-                };
-                (late, amount)
+                receipt,
+            }
+        } else {
+            Fact::Post {
+                hold: id,
+                amount,
+                receipt,
             }
         };
         match self.enter(now, fact) {

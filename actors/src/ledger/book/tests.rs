@@ -77,6 +77,8 @@ impl Desk {
             prompt_tokens_max: 100,
             completion_tokens_max: 100,
             term_ms: 5_000,
+            standby: None,
+            is_begun: false,
         }
     }
 
@@ -413,3 +415,4 @@ fn the_store_takes_a_batch_twice_and_refuses_a_gap() {
 }
 
 mod late;
+mod standby;

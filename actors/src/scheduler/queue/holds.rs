@@ -3,7 +3,7 @@
 use super::{Entry, Queue, Stage};
 use crate::contract::Time;
 use crate::ids::{NodeId, RequestId};
-use crate::scheduler::protocol::{Effect, Refusal};
+use crate::scheduler::protocol::{Admit, Effect, Refusal};
 use crate::scheduler::terms::Place;
 
 impl Queue {
@@ -32,9 +32,15 @@ impl Queue {
             self.workers.place(worker, &entry.admit);
             match moved {
                 Some(moved) => **place = moved,
+                // It is gone, and the attempt is its own for ever: the next one is somebody else's.
                 None => {
                     place.worker = worker;
-                    return self.not_held(now, request, number, Refusal::NoWorker, out);
+                    let number = number + 1;
+                    let admit = Admit {
+                        number,
+                        ..entry.admit.clone()
+                    };
+                    return self.again(now, admit);
                 }
             }
         }

@@ -38,6 +38,7 @@ fn admit(id: u8) -> Admit {
         avoid: Vec::new(),
         begun: false,
         hints: Box::default(),
+        running: None,
     }
 }
 
@@ -88,7 +89,7 @@ impl Desk {
     }
 
     fn admit(&mut self, admit: Admit) -> Vec<Effect> {
-        self.say(Input::Admit(admit))
+        self.say(Input::Admit(Box::new(admit)))
     }
 
     fn held(&mut self, id: u8) -> Vec<Effect> {
@@ -111,6 +112,7 @@ impl Desk {
             hold,
             number,
             worker,
+            standby: None,
         })
     }
 
@@ -391,3 +393,4 @@ fn what_no_worker_can_ever_take_is_refused_by_field() {
 mod absence;
 mod floods;
 mod placement;
+mod standby;

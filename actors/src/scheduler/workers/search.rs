@@ -31,6 +31,8 @@ pub enum Finding {
     Chosen,
     /// It had room, but another was better.
     Free,
+    /// It was the next best, and stands by.
+    Standby,
     /// All its sequences are taken.
     Full,
     /// It had room, but failed this request before.
@@ -48,10 +50,11 @@ impl Finding {
     pub(in crate::scheduler) fn rank(self) -> u8 {
         match self {
             Finding::Chosen => 0,
-            Finding::Free => 1,
-            Finding::Avoided => 2,
-            Finding::Full | Finding::NoMemory => 3,
-            Finding::OtherClass | Finding::TooSmall => 4,
+            Finding::Standby => 1,
+            Finding::Free => 2,
+            Finding::Avoided => 3,
+            Finding::Full | Finding::NoMemory => 4,
+            Finding::OtherClass | Finding::TooSmall => 5,
         }
     }
 }
@@ -70,7 +73,7 @@ pub(in crate::scheduler) struct Pick {
 /// What came of looking for a worker.
 #[derive(Debug)]
 pub(in crate::scheduler) enum Search {
-    /// This one; and the next best that has not failed the request, if there is one with room.
+    /// This one; and the next best of its class that has not failed the request, if there is one with room.
     Found(Box<Pick>, Option<Box<Pick>>),
     /// All are full.
     Full,
@@ -143,8 +146,13 @@ impl Workers {
         };
         if let Some((_, index, first)) = ranked.next() {
             candidates[index].finding = Finding::Chosen;
-            let second = ranked.next().filter(|((failed, _, _), _, _)| *failed == 0);
-            let standby = second.map(|(_, _, second)| pick(second));
+            let class = &first.2.class;
+            let stands_by = ranked
+                .find(|((failed, _, _), _, (_, _, model))| *failed == 0 && model.class == *class);
+            let standby = stands_by.map(|(_, index, second)| {
+                candidates[index].finding = Finding::Standby;
+                pick(second)
+            });
             return (Search::Found(pick(first), standby), candidates);
         }
         let found = |finding| candidates.iter().any(|it| it.finding == finding);

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Finish, Generate, Prompt, Tally};
+use crate::generate::{Failure, Finish, Generate, Prompt, Tally};
 use crate::ids::{Digest, HoldId, MemberId, Passport, RequestId};
 use crate::receipt::{Half, Receipt, transcript};
+use crate::session::protocol::Patience;
 
 const PROMPT: [u32; 2] = [5, 6];
 
@@ -78,7 +79,10 @@ impl Desk {
             hold: HoldId::of(RequestId([4; 16])),
             worker: self.worker.node(),
             prices: Digest([6; 32]),
-            silence_ms: 15_000,
+            patience: Patience {
+                silence_ms: 15_000,
+                progress_ms: 40_000,
+            },
             ticket: "ticket".to_owned(),
         }))
     }
@@ -413,3 +417,4 @@ fn a_knock_that_arrived_twice_is_no_loss_and_work_beyond_the_ticket_is_hopeless(
 
 mod chaos;
 mod endings;
+mod standby;

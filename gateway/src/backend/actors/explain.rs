@@ -197,6 +197,7 @@ fn candidate(found: &Candidate) -> explain::Candidate {
         worker: found.worker.to_string(),
         finding: match found.finding {
             Finding::Chosen => "chosen",
+            Finding::Standby => "stands by",
             Finding::Free => "free",
             Finding::Full => "full",
             Finding::Avoided => "failed before",

@@ -249,7 +249,13 @@ fn an_attempt_stays_with_the_worker_of_its_first_order() {
     let mut desk = Desk::new(&[1]);
     desk.admit(admit(1));
     let out = desk.answered(1, 0, worker(9));
-    assert_eq!(refusals(&out), [(request(1), Refusal::NoWorker)]);
+    assert_eq!(
+        holds(&out),
+        [(request(1), worker(0))],
+        "that one is gone: the next attempt is somebody else's"
+    );
+    let out = desk.answered(1, 1, worker(0));
+    assert_eq!(issued(&out), [(request(1), 1, worker(0))]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_fast_worker_is_taken_until_it_is_full() {
     let (slow, fast) = (worker(0), worker(1));
     assert_eq!(
         findings(&desk, 0),
-        [(fast, Finding::Chosen), (slow, Finding::Free)]
+        [(fast, Finding::Chosen), (slow, Finding::Standby)]
     );
     assert_eq!(
         findings(&desk, 4),

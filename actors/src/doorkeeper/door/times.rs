@@ -1,0 +1,80 @@
+//! What time it is where tickets come from, and what the coordinator has taken back.
+//!
+//! ```text
+//! door ─Consult(sent)─> coordinator ─Told(sent, there)─> door      offset = there + way back - now
+//! ```
+//!
+//! Tickets bear the coordinator's time, so a door judges them by that: its own clock and the offset, as it was last
+//! measured on a way that was short enough to measure by. A clock that is too far off may be anybody's, the
+//! coordinator's too: then nothing is let in, by name, rather than by a guess.
+
+use super::Turnaway;
+use crate::contract::Time;
+use crate::ticket::{Claims, Revocations};
+
+/// The coordinator's time, and its list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Times {
+    /// How far the coordinator's clock is ahead of ours, in milliseconds, once it is known.
+    offset_ms: i64,
+    /// When it is asked next, and when it was asked last.
+    pub(super) ask: Time,
+    asked: Option<Time>,
+    list: Option<Revocations>,
+}
+
+impl Times {
+    /// The number of the list that is known; 0 while none is.
+    pub(super) fn epoch(&self) -> u64 {
+        self.list.as_ref().map_or(0, |list| list.epoch)
+    }
+
+    /// The coordinator is asked now.
+    pub(super) fn ask(&mut self, now: Time) {
+        self.asked = Some(now);
+        self.ask = now.plus_ms(CONSULT_EVERY_MS);
+    }
+
+    /// The coordinator has answered what it was asked at `sent`.
+    pub(super) fn told(&mut self, now: Time, sent: Time, there: Time) {
+        if self.asked.take_if(|asked| *asked == sent).is_none() {
+            return;
+        }
+        let way_ms = now.since_ms(sent);
+        if way_ms <= WAY_MS_MAX {
+            let there = there.plus_ms(way_ms / 2);
+            self.offset_ms = there.0 as i64 - now.0 as i64;
+        }
+    }
+
+    /// Takes a list that its issuer signed, and that is later than the one that is here.
+    pub(super) fn take(&mut self, list: Revocations) {
+        self.list = Some(list);
+    }
+
+    /// What time it is where tickets come from.
+    pub(super) fn there(&self, now: Time) -> Result<Time, Turnaway> {
+        let offset_ms = self.offset_ms;
+        match offset_ms.unsigned_abs() > OFFSET_MS_MAX {
+            true => Err(Turnaway::ClockUnsafe { offset_ms }),
+            false => Ok(Time(now.0.saturating_add_signed(offset_ms))),
+        }
+    }
+
+    /// The time `here`, of this node, for the coordinator: rather too late than too early.
+    pub(super) fn not_before(&self, here: Time) -> Time {
+        here.plus_ms(self.offset_ms.max(0).unsigned_abs())
+    }
+
+    /// Whether a ticket was taken back.
+    pub(super) fn is_revoked(&self, claims: &Claims) -> bool {
+        self.list.as_ref().is_some_and(|list| list.names(claims))
+    }
+}
+
+/// How often the coordinator is asked: what it takes back ends within twice that.
+const CONSULT_EVERY_MS: u64 = 5_000;
+/// A way there and back that took longer says nothing about clocks.
+const WAY_MS_MAX: u64 = 2_000;
+/// How far two clocks may be apart.
+pub(super) const OFFSET_MS_MAX: u64 = 30_000;

@@ -1,0 +1,155 @@
+//! When a worker is held lost, and what follows: who stands by takes the stream up, or the coordinator is asked.
+//!
+//! ```text
+//! silent for longer than its steps explain      lost
+//! speaks, and gets no further for too long      left, if another one stands by; it may be that it waits for memory
+//! a gap, a contradiction, a broken stream       lost
+//! ```
+
+use super::standby::Beside;
+use super::{Stage, Thread};
+use crate::contract::Time;
+use crate::doorkeeper::protocol::Turnaway;
+use crate::generate::{Event, Failure};
+use crate::session::limits::*;
+use crate::session::protocol::{Effect, Grant, Trouble};
+
+/// What was last heard of the worker.
+#[derive(Debug)]
+pub(super) struct Signs {
+    heard: Time,
+    /// When it last got further, and how much of the prompt it had read then.
+    moved: Time,
+    done: u32,
+}
+
+impl Signs {
+    /// It is knocked at.
+    pub(super) fn new(now: Time) -> Signs {
+        Signs {
+            heard: now,
+            moved: now,
+            done: 0,
+        }
+    }
+
+    /// It says something.
+    pub(super) fn hear(&mut self, now: Time, event: &Event) {
+        self.heard = now;
+        match event {
+            Event::Progress { done, .. } if *done <= self.done => return,
+            Event::Progress { done, .. } => self.done = *done,
+            Event::Started { .. }
+            | Event::Reused { .. }
+            | Event::Echo { .. }
+            | Event::Embedded { .. }
+            | Event::Token { .. }
+            | Event::Ended { .. } => {}
+        }
+        self.moved = now;
+    }
+
+    /// When its silence is a loss.
+    pub(super) fn silent_at(&self, grant: &Grant) -> Time {
+        let (least, most) = SILENCE_MS.into_inner();
+        self.heard
+            .plus_ms(grant.patience.silence_ms.clamp(least, most))
+    }
+
+    /// When it has got no further for too long.
+    fn stuck_at(&self, grant: &Grant) -> Time {
+        let (least, most) = PROGRESS_MS.into_inner();
+        self.moved
+            .plus_ms(grant.patience.progress_ms.clamp(least, most))
+    }
+}
+
+impl Thread {
+    /// When the worker is left for the one that stands by, although it is alive. Not for the last try: it may
+    /// yet get on.
+    pub(super) fn stuck_at(&self, grant: &Grant, signs: &Signs, beside: &Beside) -> Option<Time> {
+        let at = signs.stuck_at(grant);
+        (self.tries + 2 < TRIES_MAX && beside.is_good(at)).then_some(at)
+    }
+
+    /// The worker's time to speak, or to get on, may be over; or somebody is to be asked to stand by.
+    pub(super) fn watch(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if let Stage::Working { beside, .. } = &mut self.stage {
+            beside.expire(now);
+        }
+        let Stage::Working {
+            grant,
+            signs,
+            beside,
+        } = &self.stage
+        else {
+            return;
+        };
+        let is_stuck = self.stuck_at(grant, signs, beside);
+        if now >= signs.silent_at(grant) {
+            self.lose(now, "the worker fell silent", out);
+        } else if is_stuck.is_some_and(|at| at <= now) {
+            self.lose(now, "the worker made no progress", out);
+        } else if now >= beside.ask {
+            self.ask_beside(now, out);
+        }
+    }
+
+    /// The attempt is not to be gone on with: the next one takes it up where it stands.
+    pub(super) fn lose(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
+        self.lose_and_wait(now, reason, 0, out);
+    }
+
+    /// The same, and if nobody stands by the next one is not asked for before `wait_ms` have passed.
+    fn lose_and_wait(&mut self, now: Time, reason: &str, wait_ms: u64, out: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Working { grant, beside, .. } => {
+                let (worker, attempt) = (grant.worker, grant.attempt);
+                out.push(Effect::Cancel { worker, attempt });
+                self.losses.push((attempt, reason.to_owned()));
+                self.number = grant.number + 1;
+                self.tries += 1;
+                // The latest to fail is the last one to be tried again. A door that is about to open has not failed.
+                if wait_ms == 0 {
+                    self.avoid.retain(|failed| *failed != worker);
+                    self.avoid.push(worker);
+                }
+                if self.tries >= TRIES_MAX {
+                    let (attempts, reason) = (self.tries, reason.to_owned());
+                    return self.fail(Trouble::Lost { attempts, reason }, out);
+                }
+                if let Some(standby) = beside.take(now) {
+                    self.work(now, standby, out);
+                    // The coordinator hears by this where the stream is now.
+                    return self.ask_beside(now, out);
+                }
+                if wait_ms == 0 {
+                    return self.ask(now, out);
+                }
+                let again = now.plus_ms(wait_ms);
+                self.stage = Stage::Asking { since: now, again };
+            }
+            // Nobody is left who could sign: the hold expires by itself.
+            Stage::Leaving { .. } => self.over(out),
+            other => self.stage = other,
+        }
+    }
+
+    /// The door did not let this attempt in.
+    pub(super) fn turned(&mut self, now: Time, reason: Turnaway, out: &mut Vec<Effect>) {
+        match reason {
+            // A knock that arrived twice: the first one is being worked on, or its silence will show.
+            Turnaway::Used => {}
+            Turnaway::Beyond { ref field, .. } => {
+                let (field, message) = (field.clone(), reason.to_string());
+                self.fail(Trouble::Failed(Failure::Invalid { field, message }), out);
+            }
+            // A door that has just opened takes only newer tickets. Another worker may be open for longer; if
+            // not, all doors opened together, and attempts are not to be spent before any of them can take one.
+            Turnaway::Window if self.tries > 0 => {
+                self.lose_and_wait(now, &reason.to_string(), WINDOW_MS, out);
+            }
+            reason => self.lose(now, &reason.to_string(), out),
+        }
+    }
+}
