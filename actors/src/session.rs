@@ -120,6 +120,9 @@ impl SessionState {
             node.directory
                 .enter(|entries| entries.prefixes.forget(worker));
         }
+        if let Some((attempt, worker)) = self.seat.core().listens() {
+            news |= self.story.begin(now, attempt, worker);
+        }
         for port in ports {
             match port {
                 SessionPort::Deliver(delivery) => {

@@ -32,7 +32,7 @@ pub struct Attempt {
     pub attempt: AttemptId,
     /// The worker it was given to.
     pub worker: NodeId,
-    /// When its ticket came.
+    /// When it was begun with its ticket.
     pub granted: Time,
     /// When the worker had begun.
     pub started: Option<Time>,
@@ -75,20 +75,6 @@ impl Story {
     /// Something happened to the session. Whether it is worth telling.
     pub fn hear(&mut self, now: Time, input: &Input) -> bool {
         match input {
-            Input::Granted(grant) => {
-                let (attempt, worker) = (grant.attempt, grant.worker);
-                let new = self.attempt(attempt).is_none() && self.attempts.len() < ATTEMPTS_MAX;
-                if new {
-                    self.attempts.push(Attempt {
-                        attempt,
-                        worker,
-                        granted: now,
-                        started: None,
-                        lost: None,
-                    });
-                }
-                new
-            }
             Input::Event { attempt, event } => {
                 let drawn = matches!(event, Event::Token { .. } | Event::Embedded { .. });
                 let first = drawn && self.first.is_none();
@@ -111,6 +97,21 @@ impl Story {
             }
             _ => false,
         }
+    }
+
+    /// An attempt was begun at a worker; a ticket that only stands by begins nothing. Whether that is new.
+    pub fn begin(&mut self, now: Time, attempt: AttemptId, worker: NodeId) -> bool {
+        let new = self.attempt(attempt).is_none() && self.attempts.len() < ATTEMPTS_MAX;
+        if new {
+            self.attempts.push(Attempt {
+                attempt,
+                worker,
+                granted: now,
+                started: None,
+                lost: None,
+            });
+        }
+        new
     }
 
     /// An attempt was given up: its worker, if that is new.
@@ -165,3 +166,28 @@ impl Stories {
 pub const STORIES_MAX: usize = 1024;
 /// Attempts of one that are: more than it makes.
 const ATTEMPTS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::{Generate, Prompt};
+
+    #[test]
+    fn an_attempt_is_told_of_once_it_is_begun() {
+        let order = Order {
+            request: RequestId([1; 16]),
+            payer: MemberId([2; 16]),
+            generate: Generate::new(Passport([3; 32]), Prompt::Text("hi".to_owned())),
+        };
+        let mut story = Story::new(Time(0), &order);
+        let (first, second) = (AttemptId([4; 16]), AttemptId([5; 16]));
+        assert!(story.begin(Time(1), first, NodeId([6; 32])));
+        assert!(!story.begin(Time(2), first, NodeId([6; 32])));
+        assert_eq!(story.lose(Time(3), second, "never begun"), None);
+        let lost = story.lose(Time(3), first, "it fell silent");
+        assert_eq!(lost, Some(NodeId([6; 32])));
+        assert!(story.begin(Time(3), second, NodeId([7; 32])));
+        assert_eq!(story.worker(), Some(NodeId([7; 32])));
+        assert_eq!(story.attempts.len(), 2);
+    }
+}

@@ -158,16 +158,24 @@ impl Thread {
         });
     }
 
-    /// Whether `attempt` is the one this thread listens to.
-    fn current(&self, attempt: AttemptId) -> Option<&Grant> {
+    /// The attempt this thread listens to.
+    fn present(&self) -> Option<&Grant> {
         let grant = match &self.stage {
             Stage::Working { grant, .. } => Some(grant),
             Stage::Leaving { grant, .. } => grant.as_ref(),
             _ => None,
         };
-        grant
-            .map(|grant| &**grant)
-            .filter(|grant| grant.attempt == attempt)
+        grant.map(|grant| &**grant)
+    }
+
+    /// Whether `attempt` is that one.
+    fn current(&self, attempt: AttemptId) -> Option<&Grant> {
+        self.present().filter(|grant| grant.attempt == attempt)
+    }
+
+    /// The attempt this thread listens to, and its worker.
+    pub fn listens(&self) -> Option<(AttemptId, NodeId)> {
+        self.present().map(|grant| (grant.attempt, grant.worker))
     }
 
     /// The worker that `attempt` was given to, while this thread listens to it.
