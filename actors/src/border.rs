@@ -96,6 +96,7 @@ pub fn admit(
                 Input::NotHeld { .. } => internal("Scheduler::NotHeld"),
                 Input::Finished { client, .. } => speaker("Finished.client", *client, from),
                 Input::Report(report) => speaker("WorkerReport.worker", report.worker, from),
+                Input::Absent { .. } => internal("Scheduler::Absent"),
             }
         }
         Message::Ledger(input) => {

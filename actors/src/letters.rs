@@ -270,7 +270,9 @@ pub fn mail(message: Message) -> Option<Mail> {
                     Mail::Letter(Letter::Finished { request })
                 }
                 Input::Report(report) => Mail::Letter(Letter::Report(report)),
-                Input::Held { .. } | Input::NotHeld { .. } => return None,
+                Input::Held { .. } | Input::NotHeld { .. } | Input::Absent { .. } => {
+                    return None;
+                }
             }
         }
         Message::Ledger(input) => {

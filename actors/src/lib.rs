@@ -44,6 +44,7 @@ pub mod engine_process;
 pub mod gpu_monitor;
 pub mod keyring;
 pub mod ledger;
+pub mod membership;
 pub mod model_store;
 pub mod outbox;
 pub mod scheduler;

@@ -31,6 +31,8 @@ pub const OUTBOX: &str = "outbox";
 pub const KEYRING: &str = "keyring";
 /// The admissions.
 pub const ADMISSIONS: &str = "admissions";
+/// The membership.
+pub const MEMBERSHIP: &str = "membership";
 /// The gateway.
 pub const GATEWAY: &str = "gateway";
 /// A session, before its request's id.

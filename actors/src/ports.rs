@@ -8,6 +8,8 @@ use crate::gpu_monitor::protocol::Reading;
 use crate::ids::NodeId;
 use crate::questions::{Answer, Question, RemoteError};
 use crate::routing::Message;
+use bytes::Bytes;
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::pin::Pin;
 
@@ -41,6 +43,28 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Asks `to`, and waits for its answer, for so long at most. Dropping the future takes the question back.
     fn ask(&self, to: NodeId, question: Question, within: Duration) -> Asked<'_>;
+
+    /// Sends a datagram to `to`. It may be lost, and is if there is no connection: then one is made.
+    fn datagram(&self, to: NodeId, bytes: Bytes) -> Result<(), Unreachable>;
+
+    /// Remembers where a node may be reached.
+    fn know(&self, node: NodeId, addresses: Vec<SocketAddr>);
+
+    /// The connections to members that are up.
+    fn links(&self) -> Vec<Link>;
+}
+
+/// A connection to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The member's node.
+    pub node: NodeId,
+    /// The other end.
+    pub address: SocketAddr,
+    /// Microseconds there and back.
+    pub rtt_micros: u64,
+    /// A number that is another one whenever something has come from the node since.
+    pub heard: u64,
 }
 
 /// An answer that is waited for.
@@ -74,5 +98,15 @@ impl Transport for Alone {
                 reason: "this node knows no other".to_owned(),
             })
         })
+    }
+
+    fn datagram(&self, to: NodeId, _bytes: Bytes) -> Result<(), Unreachable> {
+        Err(Unreachable { node: to })
+    }
+
+    fn know(&self, _node: NodeId, _addresses: Vec<SocketAddr>) {}
+
+    fn links(&self) -> Vec<Link> {
+        Vec::new()
     }
 }

@@ -9,6 +9,7 @@ use crate::contract::Time;
 use crate::ids::{NodeId, RequestId};
 use crate::invitation::Secret;
 use crate::ledger::Account;
+use crate::membership::{Card, Row};
 use crate::scheduler::Story;
 use crate::scheduler::protocol::ModelReport;
 use core::net::SocketAddr;
@@ -48,6 +49,13 @@ pub enum Question {
         /// Which request.
         request: RequestId,
     },
+    /// Who is there; asked of any member.
+    Members {
+        /// What the asker says of itself.
+        card: Card,
+        /// The digest of what it knows: whoever knows the same need not tell it.
+        seen: u64,
+    },
 }
 
 impl Question {
@@ -62,7 +70,8 @@ impl Question {
             | Question::Where { .. }
             | Question::Seen
             | Question::DialBack
-            | Question::Explain { .. } => false,
+            | Question::Explain { .. }
+            | Question::Members { .. } => false,
         }
     }
 }
@@ -102,6 +111,13 @@ pub enum Answer {
     },
     /// To `Explain`; nothing where it is not remembered, or not the asker's.
     Explained(Option<Box<Story>>),
+    /// To `Members`.
+    Members {
+        /// What the asked one says of itself.
+        card: Card,
+        /// And of others, at most [`crate::membership::protocol::NODES_MAX`] of them.
+        rows: Vec<Row>,
+    },
 }
 
 /// Models of a catalog that is told to another node, at most.
@@ -153,6 +169,7 @@ pub enum RemoteError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::membership::State;
     use crate::wire;
 
     #[test]
@@ -188,6 +205,41 @@ mod tests {
         let asked = [&[1, 8][..], &[7; 16]].concat();
         assert_eq!(wire::encode(1, &Question::Explain { request }), asked);
         assert_eq!(wire::encode(1, &Answer::Explained(None)), [1, 8, 0]);
+        let card = Card {
+            incarnation: 7,
+            roles: RoleSet::WORKER,
+            name: "box".to_owned(),
+            addresses: vec![([10, 0, 0, 1], 80).into()],
+        };
+        let told = [&[7, 2, 3][..], b"box", &[1, 0, 10, 0, 0, 1, 80]].concat();
+        let asked = Question::Members {
+            card: card.clone(),
+            seen: 9,
+        };
+        let expected = [&[1, 9][..], &told, &[9]].concat();
+        assert_eq!(wire::encode(1, &asked), expected);
+        let rows = [
+            State::Alive,
+            State::Suspect,
+            State::Dead,
+            State::Left,
+            State::PutOut,
+        ];
+        for (number, state) in rows.into_iter().enumerate() {
+            let row = Row {
+                node,
+                card: card.clone(),
+                refutations: 4,
+                state,
+            };
+            let answer = Answer::Members {
+                card: card.clone(),
+                rows: vec![row],
+            };
+            let row = [&[6; 32][..], &told, &[4, number as u8]].concat();
+            let expected = [&[1, 9][..], &told, &[1], &row].concat();
+            assert_eq!(wire::encode(1, &answer), expected);
+        }
         let certificate = vec![7, 8];
         let answer = wire::encode(1, &Answer::Joined { certificate });
         assert_eq!(answer, [1, 1, 2, 7, 8]);

@@ -20,6 +20,8 @@ use crate::{
     ticket_issuer,
 };
 
+mod gossip;
+
 /// What a node knows of its place among others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wiring {

@@ -81,6 +81,8 @@ pub struct Entries {
     pub keyring: Option<ActorRef<crate::keyring::KeyringMessage>>,
     /// The admissions, on a coordinator.
     pub admissions: Option<ActorRef<crate::admissions::AdmissionsMessage>>,
+    /// The membership.
+    pub membership: Option<ActorRef<crate::membership::MembershipMessage>>,
     /// The sessions of the requests that clients of this node have open.
     pub sessions: BTreeMap<RequestId, ActorRef<session::SessionMessage>>,
     /// What the last of them went through.

@@ -52,7 +52,7 @@ pub fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
 }
 
 /// Appends `value` alone.
-fn put<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
+pub(crate) fn put<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
     bincode::serde::encode_into_std_write(value, bytes, bincode::config::standard())
         .expect("writing to memory cannot fail, and our types have no unencodable values");
 }
@@ -80,14 +80,17 @@ pub fn decode<T: DeserializeOwned>(
     take(body)
 }
 
+/// The value that `bytes` begin with, and how many of them it is.
+pub(crate) fn first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), WireError> {
+    let config = bincode::config::standard().with_limit::<DECODED_MAX>();
+    bincode::serde::decode_from_slice(bytes, config).map_err(|error| WireError::Undecodable {
+        message: error.to_string(),
+    })
+}
+
 /// The value that `body` is, with nothing after it.
 fn take<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
-    let config = bincode::config::standard().with_limit::<DECODED_MAX>();
-    let (value, read) = bincode::serde::decode_from_slice(body, config).map_err(|error| {
-        WireError::Undecodable {
-            message: error.to_string(),
-        }
-    })?;
+    let (value, read) = first(body)?;
     match body.len() - read {
         0 => Ok(value),
         bytes => Err(WireError::Trailing { bytes }),

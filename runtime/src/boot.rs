@@ -25,6 +25,7 @@ use troop_actors::ids::{MemberId, digest};
 use troop_actors::keyring::OWNER;
 use troop_actors::ledger::LedgerHandle;
 use troop_actors::ledger::protocol::GrantError;
+use troop_actors::membership::Card;
 use troop_actors::model_store::{Manifest, Store};
 use troop_actors::ports::{Alone, Clock, Transport};
 use troop_actors::price::CREDIT;
@@ -111,12 +112,12 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
     let me = key.node();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let membership = options.membership;
-    let (coordinator, owner) = match &membership {
+    let (coordinator, owner, name) = match &membership {
         Some(membership) => {
             let certificate = membership.verify(me, clock.now())?;
-            (membership.troop, certificate.member)
+            (membership.troop, certificate.member, certificate.name)
         }
-        None => (me, MemberId::of_owner(me)),
+        None => (me, MemberId::of_owner(me), machine::name()),
     };
     let certificate = membership.as_ref().map(|it| it.certificate.clone());
     let cluster = bind(&options.quic, |listen| cluster::Options {
@@ -162,6 +163,13 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         owner,
         folder: home.folder().to_owned(),
         outcasts,
+        card: Card {
+            // Every life of the membership takes the time of its beginning.
+            incarnation: 0,
+            roles: options.roles.set(),
+            name,
+            addresses: reached_at(&cluster)(),
+        },
         engines: Arc::new(engines),
         served: Roster::new(served.collect()),
         policy: options.policy,

@@ -40,7 +40,7 @@ use troop_actors::border;
 use troop_actors::contract::Time;
 use troop_actors::ids::{MemberId, NodeId, NodeKey};
 use troop_actors::letters::{self, Letter, Mail};
-use troop_actors::ports::{Asked, Clock, Entropy, Transport, Unreachable};
+use troop_actors::ports::{self, Asked, Clock, Entropy, Transport, Unreachable};
 use troop_actors::questions::{Answer, Question, RemoteError};
 use troop_actors::routing::{Message, Wiring};
 use troop_actors::shell::Node;
@@ -153,6 +153,8 @@ pub struct PeerStatus {
     pub sent_bytes: u64,
     /// Bytes received from it.
     pub received_bytes: u64,
+    /// Frames received from it that say that it is alive: acknowledgements, data, and questions whether this one is.
+    pub signs: u64,
     /// Where it says it can be reached.
     pub addresses: Vec<SocketAddr>,
 }
@@ -294,6 +296,28 @@ impl Transport for Cluster {
 
     fn ask(&self, to: NodeId, question: Question, within: Duration) -> Asked<'_> {
         Box::pin(self.call(to, question, within))
+    }
+
+    fn datagram(&self, to: NodeId, bytes: Bytes) -> Result<(), Unreachable> {
+        self.send_datagram(to, bytes)
+    }
+
+    fn know(&self, node: NodeId, addresses: Vec<SocketAddr>) {
+        self.0.know(node, addresses);
+    }
+
+    fn links(&self) -> Vec<ports::Link> {
+        let members = self
+            .peers()
+            .into_iter()
+            .filter(|peer| peer.standing != Standing::Stranger);
+        let link = |peer: PeerStatus| ports::Link {
+            node: peer.node,
+            address: peer.address,
+            rtt_micros: peer.rtt.as_micros() as u64,
+            heard: peer.signs,
+        };
+        members.map(link).collect()
     }
 
     fn cast(&self, to: NodeId, message: Message) -> Result<(), Unreachable> {

@@ -14,9 +14,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use troop_actors::admissions::{AdmissionsHandle, Outcasts};
+use troop_actors::certificate::{Certificate, RoleSet};
 use troop_actors::ids::{MemberId, NodeId, NodeKey};
 use troop_actors::invitation::Invitation;
 use troop_actors::ledger::LedgerHandle;
+use troop_actors::membership::protocol::Input;
+use troop_actors::membership::{DATAGRAMS_MAX, MembershipHandle};
 use troop_actors::ports::{Clock, Entropy};
 use troop_actors::questions::{Answer, CATALOG_MAX, Question, RemoteError};
 use troop_actors::routing::{Message, Wiring};
@@ -32,6 +35,8 @@ pub(crate) struct Neighbours {
     coordinator: Vec<SocketAddr>,
     cluster: Cluster,
     dialling_back: Arc<Semaphore>,
+    /// How many datagrams may wait to be heard.
+    room: Arc<Semaphore>,
 }
 
 /// Opens the door of `node` to others. Its coordinator, if that is another node, was last found at `coordinator`.
@@ -41,8 +46,13 @@ pub(crate) fn open(
     coordinator: Vec<SocketAddr>,
     outcasts: Outcasts,
 ) {
-    let parting = cluster.clone();
-    outcasts.part_by(move |node| parting.part(node, "removed from the troop"));
+    let (parting, here) = (cluster.clone(), Arc::downgrade(node));
+    outcasts.part_by(move |node| {
+        parting.part(node, "removed from the troop");
+        if let Some(here) = here.upgrade() {
+            MembershipHandle::new(here).happened(Input::PutOut { node });
+        }
+    });
     let neighbours = Arc::new(Neighbours {
         troop: node.wiring.coordinator,
         node: Arc::downgrade(node),
@@ -54,6 +64,7 @@ pub(crate) fn open(
         coordinator,
         cluster: cluster.clone(),
         dialling_back: Arc::new(Semaphore::new(1)),
+        room: Arc::new(Semaphore::new(DATAGRAMS_MAX)),
     });
     if let Ok(bound) = cluster.address() {
         cluster.reachable(machine::reachable(&[bound]));
@@ -72,12 +83,28 @@ impl Neighbours {
     fn node(&self) -> Result<Arc<Node>, String> {
         self.node.upgrade().ok_or_else(|| STOPPING.to_owned())
     }
+
+    fn membership(&self) -> Option<MembershipHandle> {
+        self.node.upgrade().map(MembershipHandle::new)
+    }
 }
 
 impl Gate for Neighbours {
     fn judge(&self, peer: NodeId, certificate: &[u8]) -> Result<Standing, String> {
-        let member = self.gatekeeper.judge(peer, certificate)?;
-        Ok(member.map_or(Standing::Stranger, Standing::Member))
+        let Some(member) = self.gatekeeper.judge(peer, certificate)? else {
+            return Ok(Standing::Stranger);
+        };
+        if let Some(membership) = self.membership() {
+            let now = self.gatekeeper.clock.now();
+            let shown = Certificate::verify(certificate, self.troop, peer, now);
+            // The coordinator shows none.
+            let (name, roles) = shown.map_or((String::new(), RoleSet::COORDINATOR), |shown| {
+                (shown.name, shown.roles)
+            });
+            let node = peer;
+            membership.happened(Input::Met { node, name, roles });
+        }
+        Ok(Standing::Member(member))
     }
 }
 
@@ -93,39 +120,39 @@ impl Answers for Neighbours {
         let turn = self.dialling_back.clone();
         Box::pin(async move {
             let node = node?;
-            if question == Question::Ping {
-                return Ok(Answer::Pong);
-            }
-            if !node.coordinates() {
-                return Err("this node is not the coordinator".to_owned());
-            }
-            let admissions = AdmissionsHandle::new(node.clone());
-            if let Some(answer) = admissions.answer(from, &question).await {
-                return Ok(answer);
-            }
-            Ok(match question {
-                Question::Ping => Answer::Pong,
-                Question::Join { .. } | Question::Renew => {
-                    return Err("the admissions do not answer".to_owned());
+            match question {
+                Question::Ping => Ok(Answer::Pong),
+                Question::Members { card, seen } => {
+                    card.check().map_err(|error| error.to_string())?;
+                    let membership = MembershipHandle::new(node);
+                    let answer = membership.answer(from, card, seen).await;
+                    answer.map_err(|error| error.to_string())
+                }
+                _ if !node.coordinates() => Err("this node is not the coordinator".to_owned()),
+                question @ (Question::Join { .. } | Question::Renew) => {
+                    let answer = AdmissionsHandle::new(node).answer(from, &question).await;
+                    answer.ok_or_else(|| "the admissions do not answer".to_owned())
                 }
                 Question::Catalog => {
                     let catalog = SchedulerHandle::new(node).catalog().await;
                     let mut catalog = catalog.map_err(|error| error.to_string())?;
                     catalog.truncate(CATALOG_MAX);
-                    Answer::Catalog(catalog)
+                    Ok(Answer::Catalog(catalog))
                 }
                 Question::Account => {
                     let Standing::Member(member) = standing else {
                         return Err("this node is no member".to_owned());
                     };
                     let account = LedgerHandle::new(node).account(member).await;
-                    Answer::Account(account.map_err(|error| error.to_string())?)
+                    account
+                        .map(Answer::Account)
+                        .map_err(|error| error.to_string())
                 }
                 Question::Seen => {
                     let peer = cluster.peers().into_iter().find(|peer| peer.node == from);
                     let at = peer.ok_or("you are gone")?.address;
                     let now = node.clock.now();
-                    Answer::Seen { at, now }
+                    Ok(Answer::Seen { at, now })
                 }
                 Question::DialBack => {
                     let peer = cluster.peers().into_iter().find(|peer| peer.node == from);
@@ -135,7 +162,7 @@ impl Answers for Neighbours {
                         return Err("somebody else is being dialled; ask again".to_owned());
                     };
                     let failure = dial_back(&node, from, addresses).await;
-                    Answer::DialledBack { failure }
+                    Ok(Answer::DialledBack { failure })
                 }
                 Question::Explain { request } => {
                     let Standing::Member(member) = standing else {
@@ -144,14 +171,16 @@ impl Answers for Neighbours {
                     let story = SchedulerHandle::new(node).explain(request).await;
                     let story = story.map_err(|error| error.to_string())?;
                     let own = |story: &Story| story.client == from || story.payer == member;
-                    Answer::Explained(story.filter(own).map(Box::new))
+                    Ok(Answer::Explained(story.filter(own).map(Box::new)))
                 }
                 Question::Where { node } => {
                     let peers = cluster.peers();
                     let peer = peers.into_iter().find(|peer| peer.node == node);
-                    Answer::Where(peer.map(|peer| peer.addresses).unwrap_or_default())
+                    Ok(Answer::Where(
+                        peer.map(|peer| peer.addresses).unwrap_or_default(),
+                    ))
                 }
-            })
+            }
         })
     }
 }
@@ -183,8 +212,12 @@ impl Resolver for Neighbours {
 }
 
 impl Datagrams for Neighbours {
-    /// Nothing is gossiped yet.
-    fn heard(&self, _from: NodeId, _bytes: Bytes) {}
+    fn heard(&self, from: NodeId, bytes: Bytes) {
+        let room = self.room.clone().try_acquire_owned();
+        if let (Ok(room), Some(membership)) = (room, self.membership()) {
+            membership.heard(from, bytes, room);
+        }
+    }
 }
 
 /// A node that is no member yet, on its way to the coordinator that invited it.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use troop_actors::admissions::{Admissions, AdmissionsArgs, Outcasts};
+use troop_actors::certificate::RoleSet;
 use troop_actors::doorkeeper::{Doorkeeper, DoorkeeperArgs};
 use troop_actors::engine_process::{EngineProcess, EngineProcessArgs, Engines, Roster};
 use troop_actors::gpu_monitor::policy::Policy;
@@ -17,6 +18,7 @@ use troop_actors::gpu_monitor::{GpuMonitor, GpuMonitorArgs};
 use troop_actors::ids::{MemberId, NodeKey};
 use troop_actors::keyring::{Keyring, KeyringArgs};
 use troop_actors::ledger::{Ledger, LedgerArgs};
+use troop_actors::membership::{Card, Membership, MembershipArgs};
 use troop_actors::names;
 use troop_actors::outbox::{Outbox, OutboxArgs};
 use troop_actors::ports::Sensors;
@@ -34,6 +36,29 @@ pub struct Roles {
     pub worker: bool,
 }
 
+impl Roles {
+    /// The same, as other nodes are told.
+    pub fn set(self) -> RoleSet {
+        let (
+            mut set,
+            Roles {
+                coordinator,
+                worker,
+            },
+        ) = (RoleSet::default(), self);
+        if coordinator {
+            set = set.and(RoleSet::COORDINATOR);
+        }
+        if worker {
+            set = set.and(RoleSet::WORKER);
+        }
+        match coordinator || worker {
+            true => set,
+            false => RoleSet::CLIENT,
+        }
+    }
+}
+
 /// Everything the children of a node are made from, again and again.
 #[derive(Clone)]
 pub struct Roots {
@@ -47,6 +72,8 @@ pub struct Roots {
     pub folder: PathBuf,
     /// Who was put out of its troop.
     pub outcasts: Outcasts,
+    /// What it says of itself to other nodes.
+    pub card: Card,
     /// How engines are started.
     pub engines: Arc<dyn Engines>,
     /// What is served from the start.
@@ -85,6 +112,7 @@ pub fn children(roots: &Roots, roles: Roles) -> Vec<Child> {
         (names::ENGINE_PROCESS, worker, long, engine_process(roots)),
         (names::GPU_MONITOR, worker, short, gpu_monitor(roots)),
         (names::DOORKEEPER, worker, short, doorkeeper(roots)),
+        (names::MEMBERSHIP, true, short, membership(roots)),
         (names::GATEWAY, true, long, gateway(roots)),
     ];
     let here = table.into_iter().filter(|(_, here, _, _)| *here);
@@ -236,6 +264,19 @@ fn doorkeeper(roots: &Roots) -> Start {
         || Doorkeeper,
         |roots| DoorkeeperArgs {
             node: roots.node.clone(),
+            outcasts: roots.outcasts.clone(),
+        },
+    )
+}
+
+fn membership(roots: &Roots) -> Start {
+    start(
+        roots,
+        names::MEMBERSHIP,
+        || Membership,
+        |roots| MembershipArgs {
+            node: roots.node.clone(),
+            card: roots.card.clone(),
             outcasts: roots.outcasts.clone(),
         },
     )

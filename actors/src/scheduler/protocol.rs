@@ -45,6 +45,13 @@ pub enum Input {
     },
     /// A worker's own account of itself, on change and every [`REPORT_EVERY_MS`].
     Report(WorkerReport),
+    /// The membership holds a node dead, or alive again. Any node: it may be a worker.
+    Absent {
+        /// Which.
+        worker: NodeId,
+        /// Whether it is held dead.
+        absent: bool,
+    },
 }
 
 /// A request for a worker.

@@ -359,6 +359,7 @@ impl Core for Queue {
             } => self.not_held(now, request, number, refusal, out),
             Input::Finished { client, request } => self.finished(now, client, request, out),
             Input::Report(report) => self.report(now, report),
+            Input::Absent { worker, absent } => self.workers.absent(worker, absent),
         }
         self.dispatch(now, out);
         self.tell(false, out);

@@ -28,6 +28,8 @@ struct Worker {
     /// Requests it runs that nobody here knows: those of a scheduler before this one.
     strangers: BTreeSet<RequestId>,
     heard: Time,
+    /// Whether the membership holds it dead; its next report says otherwise.
+    absent: bool,
 }
 
 /// A request that has a place.
@@ -78,9 +80,17 @@ impl Workers {
             models: report.models,
             strangers: report.running.into_iter().filter(strange).collect(),
             heard: now,
+            absent: false,
         };
         self.known.insert(report.worker, worker);
         true
+    }
+
+    /// The membership has lost or found a node.
+    pub(super) fn absent(&mut self, worker: NodeId, absent: bool) {
+        if let Some(known) = self.known.get_mut(&worker) {
+            known.absent = absent;
+        }
     }
 
     /// What only `worker` serves will not come back.

@@ -278,6 +278,10 @@ impl Inner {
                 since: link.since,
                 sent_bytes: stats.udp_tx.bytes,
                 received_bytes: stats.udp_rx.bytes,
+                signs: {
+                    let frames = stats.frame_rx;
+                    frames.acks + frames.ping + frames.stream + frames.datagram
+                },
                 addresses: link.addresses.clone(),
             }
         });

@@ -1,8 +1,8 @@
 //! Every message of every actor, with what makes it come.
 
 use troop_actors::{
-    admissions, doorkeeper, engine_process, gpu_monitor, keyring, ledger, outbox, scheduler,
-    session, ticket_issuer,
+    admissions, doorkeeper, engine_process, gpu_monitor, keyring, ledger, membership, outbox,
+    scheduler, session, ticket_issuer,
 };
 
 /// What a client does so that the message is sent.
@@ -32,6 +32,10 @@ pub(crate) enum Scene {
     Pause,
     /// Pulls the machine's plug, and puts it back.
     Unplug,
+    /// Lets another machine join, which stays until the fault is met.
+    Join,
+    /// Lets another machine join, and puts it out.
+    PutOut,
     /// Waits until a timer rings.
     Wait,
     /// Asks the node to stop in the middle of a stream, and starts it again.
@@ -168,6 +172,7 @@ actors! {
         NotHeld => [at(1, AskPoor)];
         Finished => [at(1, Ask)];
         Report => [at(1, Ask), at(2, Ask)];
+        Absent => [at(1, Join)];
     }
     "ledger": ledger::LedgerMessage {
         Input => as "its inputs, below";
@@ -262,6 +267,22 @@ actors! {
         Order => [at(1, Invites), at(2, Invites)];
         Persisted => [at(1, Invites)];
         PersistFailed => [with(&["admissions-store:Write:1"], Invites)];
+    }
+    "membership": membership::MembershipMessage {
+        Input => as "its inputs, below";
+        Heard => as "the input Datagram";
+        Wake => [at(1, Join), at(9, Join)];
+        Asked => as "the input of that name";
+        Lines => [at(1, Verb(&["nodes"]))];
+    }
+    "membership": membership::protocol::Input {
+        Datagram => [at(1, Join), at(5, Join)];
+        Met => [at(1, Join)];
+        Links => [at(1, Join)];
+        Asked => [at(1, Join)];
+        Answered => [at(1, Join)];
+        PutOut => [at(1, PutOut)];
+        Leave => [at(1, Stop)];
     }
     "gateway": troop_gateway::gateway::GatewayMessage {
         Addresses => [at(1, Start)];

@@ -1,5 +1,8 @@
 //! One node after another in one folder, what clients do to it, and what must be true after each case.
 
+#[path = "scenes.rs"]
+mod scenes;
+
 use crate::cases::{Case, Scene};
 use crate::power::power;
 use crate::support::{Folder, Node, Response, Stream, until};
@@ -217,6 +220,7 @@ impl World {
                 format!("{}, {}", tell("pause"), tell("resume"))
             }
             Scene::Unplug => self.unplug(),
+            Scene::Join | Scene::PutOut => self.join(case.scene == Scene::PutOut),
             Scene::Wait => "nothing".to_owned(),
             Scene::Stop | Scene::StopLate => {
                 let mut ask = ask_long();
@@ -335,50 +339,6 @@ impl World {
             drop(streams);
             client.join().expect("a client")
         })
-    }
-
-    fn keys(&self) -> String {
-        let made = self
-            .folder
-            .troop(&["key", "create", "--member", "cy", "--json"]);
-        let answer: Value = serde_json::from_slice(&made.stdout).unwrap_or_default();
-        let seen = format!("create: {}", outcome(made.status.success(), &answer));
-        let Some(prefix) = answer["prefix"].as_str() else {
-            return seen;
-        };
-        let revoked = self.folder.troop(&["key", "revoke", prefix, "--json"]);
-        let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap_or_default();
-        let word = outcome(revoked.status.success(), &answer);
-        format!("{seen}; revoke: {word}")
-    }
-
-    fn invites(&self) -> String {
-        let words = ["invite", "--address", "192.0.2.1:9001", "--json"];
-        let made = self.folder.troop(&words);
-        let answer: Value = serde_json::from_slice(&made.stdout).unwrap_or_default();
-        let seen = format!("invite: {}", outcome(made.status.success(), &answer));
-        let Some(id) = answer["id"].as_str() else {
-            return seen;
-        };
-        let revoked = self.folder.troop(&["invite", "revoke", id, "--json"]);
-        let answer: Value = serde_json::from_slice(&revoked.stdout).unwrap_or_default();
-        let word = outcome(revoked.status.success(), &answer);
-        format!("{seen}; revoke: {word}")
-    }
-
-    /// The machine runs on its battery until it rests, and then on the mains again.
-    fn unplug(&self) -> String {
-        let rests = |wanted: bool| {
-            let said = self.folder.troop(&["status", "--json"]);
-            let said: Value = serde_json::from_slice(&said.stdout).ok()?;
-            ((said["worker"]["state"] == "resting") == wanted).then_some(said)
-        };
-        power(&self.folder.0, "Discharging");
-        let said = until("it rests", || rests(true));
-        assert_eq!(said["worker"]["reason"], "on battery", "{said}");
-        power(&self.folder.0, "Charging");
-        until("it serves again", || rests(false));
-        "a machine that rested on its battery".to_owned()
     }
 
     fn seen(&self, answer: std::io::Result<Response>) -> String {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -27,13 +28,20 @@ impl Folder {
         Folder::entered_by(Vec::new())
     }
 
-    /// A new one of a machine that is entered by these words.
-    pub(crate) fn entered_by(words: Vec<String>) -> Folder {
+    /// A new one, without a model.
+    pub(crate) fn empty() -> Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("troop-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder for the node");
-        let folder = Folder(path, words);
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.expect("a folder for the node alone");
+        Folder(path, Vec::new())
+    }
+
+    /// A new one of a machine that is entered by these words.
+    pub(crate) fn entered_by(words: Vec<String>) -> Folder {
+        let mut folder = Folder::empty();
+        folder.1 = words;
         let from = format!("file:{}", test_model::test_model().display());
         let pulled = folder.troop(&["pull", "smollm2", "--from", &from]);
         assert!(

@@ -140,6 +140,7 @@ impl Queue {
                 | Finding::Full
                 | Finding::NoMemory
                 | Finding::OtherClass
+                | Finding::Absent
                 | Finding::TooSmall => false,
             };
             has_room && Some(candidate.worker) == kept && !other.avoid.contains(&candidate.worker)

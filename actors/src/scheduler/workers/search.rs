@@ -43,6 +43,8 @@ pub enum Finding {
     NoMemory,
     /// It would go on with other bytes than those that the request has begun with.
     OtherClass,
+    /// It had room, but the membership holds it dead.
+    Absent,
 }
 
 impl Finding {
@@ -53,7 +55,7 @@ impl Finding {
             Finding::Standby => 1,
             Finding::Free => 2,
             Finding::Avoided => 3,
-            Finding::Full | Finding::NoMemory => 4,
+            Finding::Full | Finding::NoMemory | Finding::Absent => 4,
             Finding::OtherClass | Finding::TooSmall => 5,
         }
     }
@@ -114,6 +116,7 @@ impl Workers {
             let failed = failed.map_or(0, |at| at + 1);
             let finding = match room(admit, model, load, begun) {
                 Err(finding) => finding,
+                Ok(()) if state.absent => Finding::Absent,
                 Ok(()) => {
                     let sequences = u64::from(model.sequences_max.max(1));
                     let share = u64::from(load.taken) * SHARES / sequences;
@@ -158,7 +161,10 @@ impl Workers {
         let found = |finding| candidates.iter().any(|it| it.finding == finding);
         let search = if candidates.is_empty() {
             Search::Absent
-        } else if found(Finding::Full) || found(Finding::NoMemory) {
+        } else if [Finding::Full, Finding::NoMemory, Finding::Absent]
+            .map(found)
+            .contains(&true)
+        {
             Search::Full
         } else if found(Finding::OtherClass) {
             Search::OtherClass

@@ -204,6 +204,7 @@ fn candidate(found: &Candidate) -> explain::Candidate {
             Finding::TooSmall => "too small",
             Finding::NoMemory => "no memory",
             Finding::OtherClass => "other class",
+            Finding::Absent => "held dead",
         }
         .to_owned(),
         first_ms: found.score.first_ms,

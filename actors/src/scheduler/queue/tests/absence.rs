@@ -273,3 +273,32 @@ fn a_model_whose_only_worker_leaves_is_not_waited_for() {
         [(request(2), Refusal::NoWorker)]
     );
 }
+
+#[test]
+fn who_is_held_dead_gets_no_new_request_until_it_is_back() {
+    let absent = |id, absent| Input::Absent {
+        worker: worker(id),
+        absent,
+    };
+    let mut desk = Desk::new(&[4, 4]);
+    desk.say(absent(0, true));
+    for id in [1, 2] {
+        assert_eq!(holds(&desk.admit(admit(id))), [(request(id), worker(1))]);
+    }
+    let story = desk.queue.explain(desk.now, request(1)).expect("known");
+    assert_eq!(story.decisions[0].candidates[1].finding, Finding::Absent);
+    // Where nobody else is, the request waits; what the dead one had stays its own.
+    desk.say(absent(1, true));
+    assert_eq!(holds(&desk.admit(admit(3))), []);
+    assert_eq!(refusals(&desk.pass(2_000)), []);
+    assert_eq!(desk.queue.stats().running, 2);
+    // It is placed at once when one is back, or reports.
+    assert_eq!(
+        holds(&desk.say(absent(0, false))),
+        [(request(3), worker(0))]
+    );
+    desk.say(absent(0, true));
+    desk.admit(admit(4));
+    let reported = desk.say(Input::Report(report(1, 4, &[1, 2])));
+    assert_eq!(holds(&reported), [(request(4), worker(1))]);
+}
