@@ -122,6 +122,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Takes back the one invitation whose id begins so.
     fn revoke_invite<'a>(&'a self, prefix: &'a str) -> Later<'a, Result<control::Invite, Problem>>;
 
+    /// All nodes that are known, this one first.
+    fn nodes(&self) -> Later<'_, Result<Vec<control::NodeLine>, Problem>>;
+
+    /// The troop's coordinator, if that is another node.
+    fn coordinator(&self) -> Later<'_, Result<Option<control::NodeLine>, Problem>>;
+
+    /// Asks the one node that is called so, or whose id begins so, whether it is there.
+    fn ping<'a>(&'a self, pick: &'a str) -> Later<'a, Result<control::Ping, Problem>>;
+
     /// All nodes that were let in.
     fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>>;
 

@@ -9,6 +9,7 @@
 //! POST   /v1/troop/models/load LoadWanted -> Loaded       POST   /v1/troop/pause PauseWanted -> Paused
 //! POST   /v1/troop/resume            -> Paused            GET    /v1/troop/checkup   -> Checkup
 //! GET    /v1/troop/explain/{request}  -> Explanation
+//! GET    /v1/troop/nodes             -> Nodes             GET    /v1/troop/ping?node= -> Ping
 //! ```
 //!
 //! Every answer names its form in `schema`; members are only ever added. Whoever can open the socket is the
@@ -17,11 +18,13 @@
 
 mod checkup;
 pub mod explain;
+mod nodes;
 pub(crate) mod routes;
 mod troop;
 
 pub use checkup::{Checkup, CoordinatorSeen};
 pub use explain::Explanation;
+pub use nodes::{NodeLine, Nodes, Ping};
 pub use troop::{
     Invite, InviteCreated, InviteMade, InviteRevoked, InviteWanted, Invites, Member, MemberRemoved,
     Members,
@@ -59,6 +62,9 @@ pub struct Status {
     /// Whether it takes work, where it is a worker.
     #[serde(default)]
     pub worker: Option<Worker>,
+    /// The troop's coordinator, if that is another node and is known.
+    #[serde(default)]
+    pub coordinator: Option<NodeLine>,
 }
 
 /// Whether a worker takes work.

@@ -1,5 +1,9 @@
 //! A node that says what a test tells it to, and a client that speaks plain bytes.
 
+mod answer;
+
+pub(crate) use answer::Answer;
+
 use crate::backend::{Backend, Check, Later, Model};
 use crate::control;
 use crate::gateway::connection::{Peer, serve};
@@ -12,8 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::Notify;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::{Notify, mpsc::unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use troop_actors::contract::Time;
@@ -246,6 +249,18 @@ impl Backend for Scripted {
         now(Ok(invite()))
     }
 
+    fn nodes(&self) -> Later<'_, Result<Vec<control::NodeLine>, Problem>> {
+        now(Ok(Vec::new()))
+    }
+
+    fn coordinator(&self) -> Later<'_, Result<Option<control::NodeLine>, Problem>> {
+        now(Ok(None))
+    }
+
+    fn ping<'a>(&'a self, _: &'a str) -> Later<'a, Result<control::Ping, Problem>> {
+        now(Err(Problem::unavailable("membership")))
+    }
+
     fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>> {
         now(Ok(Vec::new()))
     }
@@ -384,60 +399,4 @@ pub(crate) async fn exchange(mut client: DuplexStream, bytes: &[u8]) -> Answer {
         .expect("every answer ends")
         .expect("a pipe in memory does not fail");
     Answer::read(&answer)
-}
-
-/// A response, taken apart.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    pub(crate) fn read(bytes: &[u8]) -> Answer {
-        let text = String::from_utf8(bytes.to_vec()).expect("answers are UTF-8");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let chunked = head.contains("transfer-encoding: chunked");
-        Answer {
-            status: head
-                .get(9..12)
-                .and_then(|code| code.parse().ok())
-                .unwrap_or(0),
-            head: head.to_owned(),
-            body: if chunked {
-                unchunked(body)
-            } else {
-                body.to_owned()
-            },
-        }
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
-    }
-
-    /// The content of every `data:` line.
-    pub(crate) fn events(&self) -> Vec<&str> {
-        self.body
-            .lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-            .collect()
-    }
-}
-
-fn unchunked(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((length, rest)) = body.split_once("\r\n") {
-        let length = usize::from_str_radix(length, 16).expect("a chunk's length");
-        whole.push_str(&rest[..length]);
-        body = rest[length..].strip_prefix("\r\n").unwrap_or("");
-    }
-    whole
 }

@@ -20,6 +20,7 @@ mod ledger;
 mod lend;
 mod models;
 mod node;
+mod nodes;
 mod pause;
 mod progress;
 mod ps;
@@ -141,6 +142,10 @@ enum Verb {
     Doctor,
     /// Say why a request waited, why it ran where it did, and what it cost
     Explain(explain::ExplainArgs),
+    /// List the nodes of the troop, whether they are alive, and how they are reached
+    Nodes(WatchArgs),
+    /// Ask a node whether it is there, and how far away
+    Ping(nodes::PingArgs),
     /// Take the machine back: engines end, their streams go on elsewhere
     Pause,
     /// Take no more work, hand over what runs, and say when nothing does any more
@@ -303,6 +308,8 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Status(args)) => status::go(&context, &args),
         Some(Verb::Doctor) => doctor::go(&context),
         Some(Verb::Explain(args)) => explain::go(&context, args),
+        Some(Verb::Nodes(args)) => nodes::list(&context, &args),
+        Some(Verb::Ping(args)) => nodes::ping(&context, &args),
         Some(Verb::Pause) => pause::pause(&context),
         Some(Verb::Drain(args)) => pause::drain(&context, &args),
         Some(Verb::Resume) => pause::resume(&context),

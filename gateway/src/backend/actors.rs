@@ -3,6 +3,7 @@
 mod checkup;
 mod explain;
 mod members;
+mod nodes;
 mod troop;
 mod worker;
 
@@ -320,6 +321,18 @@ impl Backend for Actors {
 
     fn revoke_invite<'a>(&'a self, prefix: &'a str) -> Later<'a, Result<control::Invite, Problem>> {
         Box::pin(self.take_back(prefix))
+    }
+
+    fn nodes(&self) -> Later<'_, Result<Vec<control::NodeLine>, Problem>> {
+        Box::pin(self.list_nodes())
+    }
+
+    fn coordinator(&self) -> Later<'_, Result<Option<control::NodeLine>, Problem>> {
+        Box::pin(self.find_coordinator())
+    }
+
+    fn ping<'a>(&'a self, pick: &'a str) -> Later<'a, Result<control::Ping, Problem>> {
+        Box::pin(self.ping_node(pick))
     }
 
     fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>> {

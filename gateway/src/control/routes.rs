@@ -131,6 +131,18 @@ pub(crate) async fn answer(
             let schema = "troop.invite.created/v1".to_owned();
             json(StatusCode::CREATED, &InviteCreated { schema, made })
         }
+        "nodes" => {
+            get()?;
+            let nodes = shared.ask("membership", backend.nodes()).await?;
+            let schema = "troop.nodes/v1".to_owned();
+            json(StatusCode::OK, &Nodes { schema, nodes })
+        }
+        "ping" => {
+            get()?;
+            let pick = parameter(&request, "node")?.unwrap_or_default();
+            // A node that is away is dialled first: it ends by a deadline of its own.
+            json(StatusCode::OK, &backend.ping(&pick).await?)
+        }
         "members" => {
             get()?;
             let members = shared.ask("admissions", backend.members()).await?;
@@ -195,6 +207,7 @@ async fn status(shared: &Arc<Shared>) -> Status {
     let models = shared.ask("scheduler", shared.backend.models()).await;
     let queue = shared.ask("scheduler", shared.backend.queue()).await;
     let worker = shared.ask("engine keeper", shared.backend.worker()).await;
+    let coordinator = shared.ask("membership", shared.backend.coordinator()).await;
     Status {
         schema: "troop.status/v1".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -224,6 +237,7 @@ async fn status(shared: &Arc<Shared>) -> Status {
         requests_open: shared.open().len(),
         queue: queue.ok(),
         worker: worker.ok().flatten(),
+        coordinator: coordinator.ok().flatten(),
     }
 }
 

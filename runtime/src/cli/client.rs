@@ -157,6 +157,7 @@ pub(super) fn fault(status: u16, body: &[u8]) -> Fault {
     let name = value["error"]["code"].as_str();
     let code = match (status, name) {
         (_, Some("insufficient_quota")) => Code::Credits,
+        (_, Some("node_unreachable")) => Code::Unreachable,
         (401 | 403, _) => Code::Unauthorised,
         (404, _) => Code::NotFound,
         (408 | 504, _) => Code::TimedOut,

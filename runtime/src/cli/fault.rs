@@ -45,8 +45,10 @@ impl Code {
         match self {
             Code::Failed => "The operation failed, or a node gave up",
             Code::Usage => "The command line or an option is wrong",
-            Code::NotFound => "There is no such model, key or member",
-            Code::Unreachable => "No node answers in this folder",
+            Code::NotFound => "There is no such model, key, member or node",
+            Code::Unreachable => {
+                "No node answers in this folder, or the one asked for is not reached"
+            }
             Code::Unauthorised => "The key is not good for this",
             Code::Credits => "The account has not enough credits",
             Code::TimedOut => "It took too long",

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::watch::WatchArgs;
-use super::{Context, client, print, table};
+use super::{Context, client, nodes, print, table};
 use troop_gateway::control::Status;
 
 pub(super) fn go(context: &Context, watch: &WatchArgs) -> Result<(), Fault> {
@@ -27,6 +27,11 @@ fn draw(status: &Status) -> Result<(), Fault> {
         status.version
     ))?;
     print(format_args!("  listening  {}", status.listening.join(", ")))?;
+    if let Some(coordinator) = &status.coordinator {
+        let (name, state) = (&coordinator.name, &coordinator.state);
+        let way = nodes::way(coordinator);
+        print(format_args!("  troop of   {name}, {state}, {way}"))?;
+    }
     let models: Vec<_> = status.models.iter().map(|model| &model.name[..]).collect();
     let models = match models[..] {
         [] => "none yet".to_owned(),
