@@ -1,5 +1,8 @@
 //! Nodes that talk over real sockets: what arrives, in which order, and what is said when nothing can.
 
+#[path = "cluster/tickets.rs"]
+mod tickets;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
