@@ -85,6 +85,8 @@ pub struct Accounts {
     members: BTreeMap<MemberId, Account>,
     grants: BTreeMap<[u8; 16], (MemberId, Micros)>,
     open: BTreeMap<HoldId, Hold>,
+    /// How many of them each payer has.
+    open_of: BTreeMap<MemberId, usize>,
     resolved: BTreeMap<HoldId, Resolution>,
     expiries: BTreeSet<(Time, HoldId)>,
     /// Expired holds, for as long as a receipt for them may still come; and the same by their expiry.
@@ -97,6 +99,11 @@ impl Accounts {
     /// Every account, by member.
     pub fn members(&self) -> &BTreeMap<MemberId, Account> {
         &self.members
+    }
+
+    /// How many holds of `payer` are not resolved.
+    pub fn open_of(&self, payer: MemberId) -> usize {
+        self.open_of.get(&payer).copied().unwrap_or(0)
     }
 
     /// Every hold that is not resolved.
@@ -185,6 +192,7 @@ impl Accounts {
                     return Err("a hold's id does not follow from its request");
                 }
                 self.set_aside(*payer, *payee, *amount)?;
+                *self.open_of.entry(*payer).or_default() += 1;
                 self.open.insert(
                     *hold,
                     Hold {
@@ -346,6 +354,10 @@ impl Accounts {
     fn close(&mut self, id: HoldId, hold: &Hold, resolution: Resolution) {
         self.give_back(hold);
         self.open.remove(&id);
+        match self.open_of.get_mut(&hold.payer) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.open_of.remove(&hold.payer)),
+        }
         self.expiries.remove(&(hold.expires, id));
         self.resolved.insert(id, resolution);
     }
@@ -378,6 +390,11 @@ impl Accounts {
             self.open.len(),
             self.expiries.len(),
             "each open hold has its expiry"
+        );
+        assert_eq!(
+            self.open.len(),
+            self.open_of.values().sum::<usize>(),
+            "each open hold is one of its payer's"
         );
         let both = self
             .open

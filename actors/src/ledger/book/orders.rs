@@ -91,9 +91,10 @@ impl Book {
         } else if order.is_begun {
             return Err(Refusal::Over);
         }
-        if before.is_none() && self.accounts.open().len() >= OPEN_MAX {
+        let own = self.accounts.open_of(order.payer);
+        if before.is_none() && (own >= OPEN_OF_ONE_MAX || self.accounts.open().len() >= OPEN_MAX) {
             return Err(Refusal::Busy {
-                waiting: OPEN_MAX as u32,
+                waiting: own as u32,
                 retry_after_ms: RETRY_AFTER_MS,
             });
         }
@@ -255,6 +256,8 @@ impl Book {
 
 /// Holds that may be open at once: far more than a coordinator can serve within a hold's term.
 const OPEN_MAX: usize = 100_000;
+/// And those of one payer: nobody closes the books to the others with requests that it never makes.
+const OPEN_OF_ONE_MAX: usize = 4_096;
 /// When it may be worth asking again while there are too many.
 const RETRY_AFTER_MS: u64 = 10_000;
 /// Milliseconds a hold may last, at most: two hours.
