@@ -11,10 +11,31 @@
 //! A message is called by its variant, a timer's ring is `Wake`, a write of a store is `Write` of
 //! `ledger-store`, `outbox-store`, `keyring-store` or `admissions-store`.
 
+use std::fmt::{self, Debug, Write};
+
 #[cfg(not(debug_assertions))]
 pub use absent::{meet, trip};
 #[cfg(debug_assertions)]
 pub use present::{meet, trip};
+
+/// The name of a message's variant, and nothing of what it holds: that may be somebody's prompt.
+pub fn variant(input: &impl Debug) -> String {
+    /// Takes what is printed up to the first sign that is in no name.
+    struct Name(String);
+
+    impl fmt::Write for Name {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let end = text.find(|c: char| !c.is_alphanumeric());
+            self.0.push_str(&text[..end.unwrap_or(text.len())]);
+            end.map_or(Ok(()), |_| Err(fmt::Error))
+        }
+    }
+
+    let mut name = Name(String::new());
+    // An error is how printing is stopped.
+    let _ = write!(name, "{input:?}");
+    name.0
+}
 
 #[cfg(not(debug_assertions))]
 mod absent {
@@ -40,9 +61,7 @@ mod present {
         if FILE.is_none() {
             return;
         }
-        let printed = format!("{input:?}");
-        let variant = printed.split(|c: char| !c.is_alphanumeric()).next();
-        meet(actor, variant.unwrap_or_default());
+        meet(actor, &super::variant(input));
     }
 
     /// A message came to `actor`.
@@ -145,4 +164,24 @@ mod present {
     /// How often somebody who waits looks whether it may go on, and for how long: 30 s in all.
     const WAIT: Duration = Duration::from_millis(5);
     const WAITS_MAX: u32 = 6_000;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::variant;
+
+    #[derive(Debug)]
+    #[allow(dead_code)] // What they hold must not be read.
+    enum Message {
+        Serve { prompt: &'static str },
+        Wake,
+        Heard(&'static str),
+    }
+
+    #[test]
+    fn a_message_is_called_by_its_variant_and_shows_nothing_of_what_it_holds() {
+        assert_eq!(variant(&Message::Serve { prompt: "secret" }), "Serve");
+        assert_eq!(variant(&Message::Wake), "Wake");
+        assert_eq!(variant(&Message::Heard("secret")), "Heard");
+    }
 }

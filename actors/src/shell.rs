@@ -201,7 +201,7 @@ where
     /// One input: letters are sent, port calls are returned in order.
     pub fn step(&mut self, input: C::Input) -> Vec<<C::Effect as Routed>::Port> {
         planted::trip(self.name, &input);
-        tracing::trace!(actor = self.name, ?input, "input");
+        tracing::trace!(actor = self.name, input = planted::variant(&input), "input");
         let now = self.node.clock.now();
         self.core.step(now, input, &mut self.effects);
         self.carry()
