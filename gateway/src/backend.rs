@@ -4,6 +4,7 @@
 //! tests of the HTTP side, which script what the node says. Every call ends within a bound of its own.
 
 mod actors;
+mod claims;
 mod known;
 
 pub use actors::Actors;

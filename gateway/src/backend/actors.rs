@@ -7,6 +7,7 @@ mod nodes;
 mod troop;
 mod worker;
 
+use super::claims::Claims;
 use super::known::Known;
 use super::{Backend, Check, Later, Model};
 use crate::control;
@@ -125,6 +126,7 @@ impl Backend for Actors {
             };
             // Several workers may serve one model; the shortest context among them is what can be promised.
             let mut models: BTreeMap<(String, Passport), Model> = BTreeMap::new();
+            let claims = Claims::of(self.node.wiring.me, &catalog);
             for (_, report) in catalog {
                 let model = Model {
                     name: report.name,
@@ -137,7 +139,9 @@ impl Backend for Actors {
                     .and_modify(|known| known.context = known.context.min(model.context))
                     .or_insert(model);
             }
-            Ok(self.known.with(now, models.into_values().collect()))
+            let mut models = self.known.with(now, models.into_values().collect());
+            claims.order(&mut models);
+            Ok(models)
         })
     }
 
