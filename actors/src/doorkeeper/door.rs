@@ -13,6 +13,7 @@ use super::protocol::{Effect, Input, Turnaway};
 use crate::contract::{Core, Time};
 use crate::generate::Work;
 use crate::ids::{AttemptId, NodeId, RequestId};
+use crate::price::Prices;
 use crate::routing::Wiring;
 use crate::ticket::{self, Claims, Expected, LEEWAY_SECONDS, Revocations, Revoked};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,11 +93,15 @@ impl Door {
         same("request", claims.request, request)?;
         same("attempt", claims.attempt, attempt)?;
         same("model", claims.model, work.generate.model)?;
-        let bytes = work.generate.prompt.bytes();
+        let bytes = work.generate.prompt_bytes();
         within("prompt bytes", claims.prompt_bytes_max, bytes)?;
         let generate = &work.generate;
         let tokens = u64::from(generate.tokens_max).saturating_mul(generate.choices.into());
         within("completion tokens", claims.completion_tokens_max, tokens)?;
+        if let Some(resume) = &work.resume {
+            let tokens = resume.prompt.len() as u64;
+            within("resumed tokens", resumable(&claims), tokens)?;
+        }
         let expires = claims.expires_at.saturating_add(REMEMBERED_SECONDS);
         self.used.insert(claims.attempt, expires);
         self.forget.insert((expires, claims.attempt));
@@ -198,12 +203,26 @@ fn same<T: PartialEq + ToString>(field: &str, allowed: T, found: T) -> Result<()
     }
 }
 
+/// Tokens of a prompt that an earlier attempt may have made of the bytes that were paid for: whoever takes it up again
+/// says them itself.
+fn resumable(claims: &Claims) -> u64 {
+    if claims.number == 0 {
+        return 0;
+    }
+    let rest = Prices::REFERENCE.cost(0, claims.completion_tokens_max);
+    let prompt = claims.cost_max.saturating_sub(rest.unwrap_or(u64::MAX));
+    prompt.saturating_mul(1000) / Prices::REFERENCE.prompt + CONTROL_TOKENS_MAX
+}
+
 fn within(field: &str, allowed: u64, found: u64) -> Result<(), Turnaway> {
     match found <= allowed {
         true => Ok(()),
         false => Err(beyond(field, allowed, found)),
     }
 }
+
+/// Control tokens that stand in a prompt for no byte of it, at most.
+const CONTROL_TOKENS_MAX: u64 = 8;
 
 fn beyond(field: &str, allowed: impl ToString, found: impl ToString) -> Turnaway {
     Turnaway::Beyond {

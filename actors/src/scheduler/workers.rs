@@ -52,13 +52,17 @@ impl Workers {
         strange: impl Fn(&RequestId) -> bool,
     ) -> bool {
         let full = self.known.len() >= WORKERS_MAX && !self.known.contains_key(&report.worker);
-        let long = |model: &ModelReport| {
-            model.name.len() > NAME_BYTES_MAX || model.class.len() > CLASS_BYTES_MAX
+        let wild = |model: &ModelReport| {
+            model.name.len() > NAME_BYTES_MAX
+                || model.class.len() > CLASS_BYTES_MAX
+                || model.overhead_fixed_bytes > OVERHEAD_FIXED_BYTES_MAX
+                || model.overhead_turn_bytes > OVERHEAD_TURN_BYTES_MAX
+                || model.sequences_max > SEQUENCES_MAX
         };
         if full
             || report.models.len() > MODELS_MAX
             || report.running.len() > RUNNING_MAX
-            || report.models.iter().any(long)
+            || report.models.iter().any(wild)
         {
             return false;
         }
@@ -216,5 +220,10 @@ const WORKERS_MAX: usize = 4096;
 const MODELS_MAX: usize = 64;
 /// Requests of one report, at most.
 const RUNNING_MAX: usize = 4096;
+/// What a worker may say that its template adds to a conversation, and to each message: so much is set aside for it.
+const OVERHEAD_FIXED_BYTES_MAX: u64 = 16 << 10;
+const OVERHEAD_TURN_BYTES_MAX: u64 = 2 << 10;
+/// Sequences of one engine, at most.
+const SEQUENCES_MAX: u32 = 4096;
 /// Bytes of a model's name, at most.
 const NAME_BYTES_MAX: usize = 256;

@@ -1,7 +1,7 @@
 //! The door against good tickets, used ones, old ones and those of others.
 
 use super::*;
-use crate::generate::{Generate, Prompt};
+use crate::generate::{Generate, Prompt, Resume};
 use crate::ids::{HoldId, MemberId, NodeKey, Passport};
 use crate::price::Prices;
 use crate::ticket::TicketError;
@@ -193,6 +193,30 @@ fn a_ticket_older_than_the_door_may_have_been_used_and_is_not_let_in() {
         ..claims
     };
     assert!(knock(&mut door, NOW.plus_ms(1000), &claims, work()).is_ok());
+}
+
+#[test]
+fn a_prompt_that_is_taken_up_again_has_no_more_tokens_than_were_paid_for() {
+    let cost_max = Prices::REFERENCE.cost(7, 20).expect("a small number");
+    let taken_up = |tokens: usize| Work {
+        resume: Some(Resume {
+            prompt: vec![1; tokens],
+            choices: Vec::new(),
+        }),
+        ..work()
+    };
+    let claims = |number| Claims {
+        cost_max,
+        ..claims(number)
+    };
+    // The first attempt has nothing to take up.
+    for (number, tokens) in [(0, 1), (1, 7 + CONTROL_TOKENS_MAX as usize + 1)] {
+        let refused = knock(&mut door(), NOW, &claims(number), taken_up(tokens));
+        assert!(
+            matches!(refused, Err(Turnaway::Beyond { field, .. }) if field == "resumed tokens")
+        );
+    }
+    assert!(knock(&mut door(), NOW, &claims(1), taken_up(7)).is_ok());
 }
 
 #[test]

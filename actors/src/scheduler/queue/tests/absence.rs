@@ -205,7 +205,13 @@ fn reports_beyond_their_limits_are_ignored() {
     busy.running = vec![request(1); 4097];
     let mut classy = report(0, 1, &[]);
     classy.models[0].class = "x".repeat(129);
-    for report in [long, many, busy, classy] {
+    let mut greedy = report(0, 1, &[]);
+    greedy.models[0].overhead_fixed_bytes = (16 << 10) + 1;
+    let mut chatty = report(0, 1, &[]);
+    chatty.models[0].overhead_turn_bytes = (2 << 10) + 1;
+    let mut endless = report(0, 1, &[]);
+    endless.models[0].sequences_max = u32::MAX;
+    for report in [long, many, busy, classy, greedy, chatty, endless] {
         desk.say(Input::Report(report));
         assert_eq!(desk.queue.stats().workers, 0);
     }
