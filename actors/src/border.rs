@@ -6,6 +6,8 @@
 //! each other is nobody else's to say. The matches have no wildcard: a new message is refused or allowed by
 //! a decision, or does not compile. The network and the simulator both ask here.
 
+use crate::certificate::RoleSet;
+use crate::contract::Time;
 use crate::ids::{AttemptId, MemberId, NodeId, RequestId};
 use crate::routing::{Message, Wiring};
 use crate::{doorkeeper, engine_process, ledger, outbox, scheduler, session, ticket_issuer};
@@ -54,6 +56,14 @@ pub enum Forged {
         said: MemberId,
         /// Whose node it is.
         member: MemberId,
+    },
+    /// The speaker's certificate is not for this.
+    #[error("this takes a {wanted}, and the node's certificate is for {roles}")]
+    Role {
+        /// What it would have to be.
+        wanted: RoleSet,
+        /// What it is.
+        roles: RoleSet,
     },
 }
 
@@ -148,18 +158,35 @@ pub fn admit(
     Ok(message)
 }
 
-/// Whether a node of `member` may say `message`: it spends and earns for its own member only. For messages
-/// that [`admit`] allows.
-pub fn belongs(member: MemberId, message: &Message) -> Result<(), Forged> {
-    let (field, said) = match message {
+/// What a certificate says of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Badge {
+    /// Whose node it is.
+    pub member: MemberId,
+    /// What it may be.
+    pub roles: RoleSet,
+    /// When that ends.
+    pub until: Time,
+}
+
+/// Whether a node with `badge` may say `message`: it spends and earns for its own member only, and only workers
+/// offer work. For messages that [`admit`] allows.
+pub fn belongs(badge: &Badge, message: &Message) -> Result<(), Forged> {
+    let (field, said, role) = match message {
         Message::Scheduler(scheduler::protocol::Input::Admit(admit)) => {
-            ("Admit.payer", admit.payer)
+            ("Admit.payer", admit.payer, None)
         }
         Message::Scheduler(scheduler::protocol::Input::Report(report)) => {
-            ("WorkerReport.owner", report.owner)
+            let worker = Some(RoleSet::WORKER);
+            ("WorkerReport.owner", report.owner, worker)
         }
         _ => return Ok(()),
     };
+    if let Some(wanted) = role.filter(|role| !role.within(badge.roles)) {
+        let roles = badge.roles;
+        return Err(Forged::Role { wanted, roles });
+    }
+    let member = badge.member;
     if said == member {
         Ok(())
     } else {

@@ -16,7 +16,7 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use troop_actors::admissions::Outcasts;
 use troop_actors::certificate::CertificateError;
 use troop_actors::engine_process::{EngineProcessHandle, Roster, Served};
@@ -98,6 +98,8 @@ pub struct Running {
     /// Told when somebody asks it over HTTP to stop.
     pub stop_asked: Arc<Notify>,
     supervisor: ActorRef<SupervisorMessage>,
+    /// Ended with it.
+    _tasks: JoinSet<()>,
     end: JoinHandle<()>,
     gateway_now: Arc<Mutex<Option<ActorRef<GatewayMessage>>>>,
     _lock: File,
@@ -140,9 +142,18 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         directory: Directory::default(),
     });
     let outcasts = Outcasts::default();
+    let mut tasks = JoinSet::new();
     if let Some(cluster) = &cluster {
-        let known = membership.map(|it| it.addresses).unwrap_or_default();
-        neighbours::open(&node, cluster, known, outcasts.clone());
+        let known = membership.as_ref().map(|it| it.addresses.clone());
+        neighbours::open(&node, cluster, known.unwrap_or_default(), outcasts.clone());
+        if let Some(membership) = membership {
+            tasks.spawn(neighbours::keep_good(
+                &node,
+                cluster,
+                membership,
+                home.clone(),
+            ));
+        }
     }
     let start_error = |error: &dyn std::fmt::Display| BootError::Start(error.to_string());
     let engines = ChildEngines::new(home, options.threads, options.kv_bytes)
@@ -205,6 +216,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         cluster: cluster.clone(),
         stop_asked,
         supervisor,
+        _tasks: tasks,
         end,
         gateway_now,
         _lock: lock,

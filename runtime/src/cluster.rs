@@ -36,9 +36,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use troop_actors::border;
+use troop_actors::border::{self, Badge, Forged};
 use troop_actors::contract::Time;
-use troop_actors::ids::{MemberId, NodeId, NodeKey};
+use troop_actors::ids::{NodeId, NodeKey};
 use troop_actors::letters::{self, Letter, Mail};
 use troop_actors::ports::{self, Asked, Clock, Entropy, Transport, Unreachable};
 use troop_actors::questions::{Answer, Question, RemoteError};
@@ -52,8 +52,8 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What a peer is to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// A node of this member.
-    Member(MemberId),
+    /// One of the troop.
+    Member(Badge),
     /// Nobody yet: it may ask the questions that are for strangers, and nothing else.
     Stranger,
 }
@@ -62,6 +62,9 @@ pub enum Standing {
 pub trait Gate: Send + Sync + 'static {
     /// What the node `peer`, which showed `certificate`, is; or why it is not talked to.
     fn judge(&self, peer: NodeId, certificate: &[u8]) -> Result<Standing, String>;
+
+    /// Whether `peer`, which was let in, may stay; or why not. Asked whenever it says something.
+    fn stays(&self, peer: NodeId) -> Result<(), String>;
 }
 
 /// Who answers questions. The future is dropped when the asker no longer waits.
@@ -245,11 +248,9 @@ impl Cluster {
         self.0.know(node, addresses);
     }
 
-    /// Shows another certificate from now on. Peers see it on their next connection, so the present ones are
-    /// closed.
+    /// Shows another certificate from now on. Peers that are up see it when the one that they know has ended.
     pub fn show(&self, certificate: Vec<u8>) {
         lock(&self.0.own).certificate = certificate;
-        self.0.part(None, "there is a new certificate");
     }
 
     /// Tells peers of other addresses from now on.
@@ -259,7 +260,7 @@ impl Cluster {
 
     /// Ends the connection to a peer, which may have lost its place here.
     pub fn part(&self, node: NodeId, reason: &str) {
-        self.0.part(Some(node), reason);
+        self.0.part(node, reason);
     }
 
     /// Asks `to` and waits for its answer, for so long at most. Dropping the future takes the question back.
@@ -354,25 +355,41 @@ impl Inner {
 
     /// Hands `message` of a peer to its actor if the peer may say it. `held` says that the peer is the worker
     /// of the attempt that the message is about.
-    fn hear(&self, from: NodeId, standing: Standing, held: bool, message: Message) {
-        let Some(hooks) = self.hooks.get() else {
-            return;
-        };
-        let Standing::Member(member) = standing else {
-            tracing::warn!(%from, "a letter of a stranger was dropped");
-            return;
+    fn hear(
+        &self,
+        from: NodeId,
+        standing: Standing,
+        held: bool,
+        message: Message,
+    ) -> Result<(), Forged> {
+        let (Some(hooks), Standing::Member(badge)) = (self.hooks.get(), standing) else {
+            tracing::debug!(%from, "a letter of a stranger was dropped");
+            return Ok(());
         };
         let holder = |_, _| held.then_some(from);
         let judged = border::admit(from, &hooks.wiring, holder, message)
-            .and_then(|message| border::belongs(member, &message).map(|()| message));
-        match judged {
-            Ok(message) => {
-                if !hooks.inbound.deliver(message) {
-                    tracing::debug!(%from, "a letter found nobody");
-                }
-            }
-            Err(forged) => tracing::warn!(%from, %forged, "a letter was dropped"),
+            .and_then(|message| border::belongs(&badge, &message).map(|()| message));
+        if !hooks.inbound.deliver(judged?) {
+            tracing::debug!(%from, "a letter found nobody");
         }
+        Ok(())
+    }
+
+    /// Whether the peer of a link is still what it was when it was let in. If not, it is parted from.
+    fn stays(&self, peer: NodeId, standing: Standing) -> bool {
+        let over = match standing {
+            Standing::Member(badge) if badge.until <= self.clock.now() => {
+                Some("its certificate has ended".to_owned())
+            }
+            _ => self
+                .hooks
+                .get()
+                .and_then(|hooks| hooks.gate.stays(peer).err()),
+        };
+        if let Some(reason) = &over {
+            self.part(peer, reason);
+        }
+        over.is_none()
     }
 }
 

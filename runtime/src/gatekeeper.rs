@@ -14,7 +14,9 @@
 
 use std::sync::Arc;
 use troop_actors::admissions::{JoinRefusal, Outcasts};
-use troop_actors::certificate::{Certificate, CertificateError};
+use troop_actors::border::Badge;
+use troop_actors::certificate::{Certificate, CertificateError, RoleSet};
+use troop_actors::contract::Time;
 use troop_actors::ids::{MemberId, NodeId};
 use troop_actors::ports::Clock;
 use troop_actors::routing::Wiring;
@@ -33,24 +35,40 @@ pub struct Gatekeeper {
 impl Gatekeeper {
     /// Whose node `peer` is, which shows `certificate`; nobody's if it is a stranger. Or why it is not
     /// talked to.
-    pub fn judge(&self, peer: NodeId, certificate: &[u8]) -> Result<Option<MemberId>, String> {
+    pub fn judge(&self, peer: NodeId, certificate: &[u8]) -> Result<Option<Badge>, String> {
         let troop = self.wiring.coordinator;
         if peer == troop {
-            return Ok(Some(MemberId::of_owner(troop)));
+            return Ok(Some(Badge {
+                member: MemberId::of_owner(troop),
+                roles: RoleSet::CLIENT
+                    .and(RoleSet::WORKER)
+                    .and(RoleSet::COORDINATOR),
+                until: Time(u64::MAX),
+            }));
         }
-        if self.outcasts.has(peer) {
-            return Err(JoinRefusal::Removed.to_string());
-        }
+        self.stays(peer)?;
         let here = self.wiring.me == troop;
         match certificate {
             [] if here => Ok(None),
             [] => Err("only members of the troop are talked to".to_owned()),
             shown => match Certificate::verify(shown, troop, peer, self.clock.now()) {
-                Ok(certificate) => Ok(Some(certificate.member)),
+                Ok(certificate) => Ok(Some(Badge {
+                    member: certificate.member,
+                    roles: certificate.roles,
+                    until: certificate.expires,
+                })),
                 // An invitation may let it in again.
                 Err(CertificateError::Expired { .. }) if here => Ok(None),
                 Err(error) => Err(error.to_string()),
             },
+        }
+    }
+
+    /// Whether `peer`, which was let in, may stay: it was not put out since.
+    pub fn stays(&self, peer: NodeId) -> Result<(), String> {
+        match self.outcasts.has(peer) {
+            true => Err(JoinRefusal::Removed.to_string()),
+            false => Ok(()),
         }
     }
 }
@@ -58,8 +76,6 @@ impl Gatekeeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use troop_actors::certificate::RoleSet;
-    use troop_actors::contract::Time;
     use troop_actors::ids::NodeKey;
 
     struct Noon;
@@ -98,17 +114,25 @@ mod tests {
         certificate.sign(&key)
     }
 
+    fn member(judged: Result<Option<Badge>, String>) -> Option<MemberId> {
+        judged.unwrap().map(|badge| badge.member)
+    }
+
     #[test]
     fn members_are_let_in_everywhere_and_strangers_only_where_they_may_ask_to_be() {
         let troop = NodeKey::from_secret([1; 32]).node();
         let (office, elsewhere) = (keeper(troop), keeper(NodeId([9; 32])));
         let (good, over, forged) = (shown(1, 2_000_000), shown(1, 2_000), shown(7, 2_000_000));
         assert_eq!(
-            elsewhere.judge(troop, &[]),
-            Ok(Some(MemberId::of_owner(troop)))
+            member(elsewhere.judge(troop, &[])),
+            Some(MemberId::of_owner(troop))
         );
         for keeper in [&office, &elsewhere] {
-            assert_eq!(keeper.judge(PEER, &good), Ok(Some(MEMBER)));
+            let badge = keeper.judge(PEER, &good).unwrap().unwrap();
+            assert_eq!(badge.member, MEMBER);
+            assert_eq!(badge.roles, RoleSet::CLIENT);
+            assert_eq!(badge.until, Time(2_000_000));
+            assert_eq!(keeper.stays(PEER), Ok(()));
             assert!(keeper.judge(PEER, &forged).is_err());
             assert!(keeper.judge(NodeId([5; 32]), &good).is_err());
             assert!(keeper.judge(PEER, &[0; 5000]).is_err());
@@ -123,5 +147,6 @@ mod tests {
             let refused = office.judge(PEER, certificate).unwrap_err();
             assert!(refused.contains("was removed"), "{refused}");
         }
+        assert!(office.stays(PEER).is_err());
     }
 }

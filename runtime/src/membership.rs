@@ -18,11 +18,14 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 use troop_actors::admissions::JoinRefusal;
 use troop_actors::certificate::{Certificate, CertificateError, RoleSet};
 use troop_actors::contract::Time;
 use troop_actors::ids::NodeId;
 use troop_actors::invitation::{self, Invitation};
+use troop_actors::ports::Clock;
 use troop_actors::questions::{Answer, Question, RemoteError};
 
 /// A troop, and what shows that this node belongs to it.
@@ -239,6 +242,29 @@ pub async fn renew(
     Ok((certificate.expires > present.expires).then_some(renewed))
 }
 
+/// Keeps a membership good for as long as it is asked to: asks for the next certificate when it is time, and hands
+/// it to `keep`. A coordinator that is away is asked again.
+pub async fn keep_good(
+    mut membership: Membership,
+    me: NodeId,
+    clock: Arc<dyn Clock>,
+    ask: impl AsyncFn(Question) -> Result<Answer, RemoteError>,
+    mut keep: impl FnMut(&Membership),
+) {
+    loop {
+        let renewed = renew(&membership, me, clock.now(), &ask).await;
+        match renewed {
+            Ok(Some(renewed)) => {
+                keep(&renewed);
+                membership = renewed;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the certificate was not renewed"),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 fn certificate_of(answer: Answer) -> Result<Vec<u8>, JoinError> {
     match answer {
         Answer::Joined { certificate } => Ok(certificate),
@@ -247,6 +273,8 @@ fn certificate_of(answer: Answer) -> Result<Vec<u8>, JoinError> {
     }
 }
 
+/// How often a node looks whether it is time: a third of a certificate's life is left then, which is days.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
 const FILE: &str = "membership.json";
 const SCHEMA: &str = "troop.membership/v1";
 /// Bytes of the file, at most: it has fewer than a thousand.

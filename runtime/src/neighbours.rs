@@ -7,14 +7,18 @@ use crate::cluster::{
     Answers, Cluster, Datagrams, Gate, Hooks, Inbound, Later, Options, Resolver, Standing,
 };
 use crate::gatekeeper::Gatekeeper;
+use crate::home::Home;
 use crate::machine;
+use crate::membership::{self, Membership};
 use bytes::Bytes;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use troop_actors::admissions::{AdmissionsHandle, Outcasts};
+use troop_actors::border::Badge;
 use troop_actors::certificate::{Certificate, RoleSet};
+use troop_actors::contract::Time;
 use troop_actors::ids::{MemberId, NodeId, NodeKey};
 use troop_actors::invitation::Invitation;
 use troop_actors::ledger::LedgerHandle;
@@ -79,6 +83,26 @@ pub(crate) fn open(
     });
 }
 
+/// Keeps the node's certificate good for as long as the node runs, in its folder and towards others.
+pub(crate) fn keep_good(
+    node: &Node,
+    cluster: &Cluster,
+    membership: Membership,
+    home: Home,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (me, clock) = (node.wiring.me, node.clock.clone());
+    let (cluster, troop) = (cluster.clone(), membership.troop);
+    let shown = cluster.clone();
+    let ask = async move |question| cluster.call(troop, question, ASK_DEADLINE).await;
+    let keep = move |membership: &Membership| {
+        shown.show(membership.certificate.clone());
+        if let Err(error) = membership.save(&home) {
+            tracing::warn!(%error, "the next certificate could not be kept");
+        }
+    };
+    membership::keep_good(membership, me, clock, ask, keep)
+}
+
 impl Neighbours {
     fn node(&self) -> Result<Arc<Node>, String> {
         self.node.upgrade().ok_or_else(|| STOPPING.to_owned())
@@ -91,7 +115,7 @@ impl Neighbours {
 
 impl Gate for Neighbours {
     fn judge(&self, peer: NodeId, certificate: &[u8]) -> Result<Standing, String> {
-        let Some(member) = self.gatekeeper.judge(peer, certificate)? else {
+        let Some(badge) = self.gatekeeper.judge(peer, certificate)? else {
             return Ok(Standing::Stranger);
         };
         if let Some(membership) = self.membership() {
@@ -104,7 +128,11 @@ impl Gate for Neighbours {
             let node = peer;
             membership.happened(Input::Met { node, name, roles });
         }
-        Ok(Standing::Member(member))
+        Ok(Standing::Member(badge))
+    }
+
+    fn stays(&self, peer: NodeId) -> Result<(), String> {
+        self.gatekeeper.stays(peer)
     }
 }
 
@@ -140,7 +168,7 @@ impl Answers for Neighbours {
                     Ok(Answer::Catalog(catalog))
                 }
                 Question::Account => {
-                    let Standing::Member(member) = standing else {
+                    let Standing::Member(Badge { member, .. }) = standing else {
                         return Err("this node is no member".to_owned());
                     };
                     let account = LedgerHandle::new(node).account(member).await;
@@ -165,7 +193,7 @@ impl Answers for Neighbours {
                     Ok(Answer::DialledBack { failure })
                 }
                 Question::Explain { request } => {
-                    let Standing::Member(member) = standing else {
+                    let Standing::Member(Badge { member, .. }) = standing else {
                         return Err("this node is no member".to_owned());
                     };
                     let story = SchedulerHandle::new(node).explain(request).await;
@@ -227,9 +255,17 @@ impl Gate for Joiner {
     /// The secret is for the coordinator alone.
     fn judge(&self, peer: NodeId, _certificate: &[u8]) -> Result<Standing, String> {
         match peer == self.0 {
-            true => Ok(Standing::Member(MemberId::of_owner(peer))),
+            true => Ok(Standing::Member(Badge {
+                member: MemberId::of_owner(peer),
+                roles: RoleSet::COORDINATOR,
+                until: Time(u64::MAX),
+            })),
             false => Err("this node belongs to no troop yet".to_owned()),
         }
+    }
+
+    fn stays(&self, _peer: NodeId) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -191,8 +191,30 @@ fn a_node_spends_and_earns_for_its_own_member_only() {
     let other = MemberId([0x55; 16]);
     let mut compared = 0;
     for (name, _, message) in crossing() {
-        assert_eq!(belongs(MEMBER, &message), Ok(()), "{name}");
-        compared += usize::from(belongs(other, &message).is_err());
+        assert_eq!(belongs(&badge(MEMBER), &message), Ok(()), "{name}");
+        compared += usize::from(belongs(&badge(other), &message).is_err());
     }
     assert_eq!(compared, 2, "what is asked for, and what is served");
+}
+
+#[test]
+fn who_was_let_in_to_ask_offers_no_work() {
+    let client = Badge {
+        roles: RoleSet::CLIENT,
+        ..badge(MEMBER)
+    };
+    let refused = crossing().into_iter().filter(|(_, _, message)| {
+        let outcome = belongs(&client, message);
+        matches!(outcome, Err(Forged::Role { .. }))
+    });
+    let refused: Vec<_> = refused.map(|(name, ..)| name).collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+}
+
+fn badge(member: MemberId) -> Badge {
+    Badge {
+        member,
+        roles: RoleSet::CLIENT.and(RoleSet::WORKER),
+        until: Time(u64::MAX),
+    }
 }

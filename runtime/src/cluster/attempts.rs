@@ -154,7 +154,14 @@ impl Inner {
             };
             let is_last = said.is_last();
             let message = said.message(request, attempt);
-            self.hear(worker, link.standing, true, message);
+            if !self.stays(worker, link.standing) {
+                return Ok(false);
+            }
+            if let Err(forged) = self.hear(worker, link.standing, true, message) {
+                let error = FrameError::Forged(forged);
+                self.offended(&link, &error);
+                return Err(error);
+            }
             if is_last {
                 let _ = send.finish();
                 return Ok(true);
@@ -223,7 +230,13 @@ impl Inner {
             is_whole: is_whole.clone(),
             is_over: false,
         };
-        self.hear(link.peer, link.standing, false, knock.message(link.peer));
+        let message = knock.message(link.peer);
+        if !self.stays(link.peer, link.standing) {
+            return;
+        }
+        if let Err(forged) = self.hear(link.peer, link.standing, false, message) {
+            return self.offended(link, &FrameError::Forged(forged));
+        }
         let heard = async {
             loop {
                 match frames.next().await {
@@ -276,7 +289,9 @@ impl Service {
     fn cancel(&self) {
         let (peer, attempt) = self.at;
         let message = letters::cancel(peer, attempt);
-        self.inner.hear(peer, self.standing, false, message);
+        if let Err(forged) = self.inner.hear(peer, self.standing, false, message) {
+            tracing::error!(%peer, %forged, "a cancel of this node's own making was refused");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The book of peers: where they are, how to reach them now, and what waits for them meanwhile.
 
-use super::limits::{LETTERS_BYTES_MAX, LETTERS_MAX, PEERS_MAX, STRANGERS_MAX};
+use super::limits::{LETTERS_BYTES_MAX, LETTERS_MAX, PEERS_MAX, RETIRING_MAX, STRANGERS_MAX};
 use super::link::{Letters, Link};
 use super::{Inner, PeerStatus, Standing, code, lock};
 use bytes::Bytes;
@@ -24,6 +24,8 @@ struct Peer {
     addresses: Vec<SocketAddr>,
     tries: Tries,
     link: Option<Arc<Link>>,
+    /// Links that were replaced and have not ended yet.
+    retiring: Vec<Arc<Link>>,
     dialling: bool,
     /// Letters that wait for the dial to succeed.
     waiting: Vec<Bytes>,
@@ -37,6 +39,15 @@ struct Peer {
 impl Peer {
     fn link(&self) -> Option<&Arc<Link>> {
         self.link.as_ref().filter(|link| link.is_alive())
+    }
+
+    /// The link is not used for anything new. A peer that leaves many behind has them ended at once.
+    fn retire(&mut self, link: Arc<Link>) {
+        self.retiring.push(link);
+        if self.retiring.len() > RETIRING_MAX {
+            let oldest = self.retiring.remove(0);
+            oldest.connection.close(code::REPLACED, b"replaced");
+        }
     }
 
     fn know(&mut self, addresses: Vec<SocketAddr>) {
@@ -53,7 +64,9 @@ impl Book {
     /// The peer's entry, made if there is room: what is known of others who are not up gives way.
     fn peer(&mut self, node: NodeId) -> Option<&mut Peer> {
         if self.0.len() >= PEERS_MAX && !self.0.contains_key(&node) {
-            let idle = |(_, peer): &(&NodeId, &Peer)| peer.link().is_none() && !peer.dialling;
+            let idle = |(_, peer): &(&NodeId, &Peer)| {
+                peer.link().is_none() && peer.retiring.is_empty() && !peer.dialling
+            };
             let idle = self.0.iter().find(idle).map(|(node, _)| *node)?;
             self.0.remove(&idle);
         }
@@ -165,15 +178,33 @@ impl Inner {
 
     /// A link is up, beside another one to the same peer perhaps.
     pub(super) fn install(self: &Arc<Self>, link: Arc<Link>, letters: Letters) {
+        if let Err(reason) = self.place(&link) {
+            link.connection.close(code::FULL, reason.as_bytes());
+            if link.line.dialled {
+                let (node, reason) = (link.peer, reason.to_owned());
+                self.missed(node, RemoteError::Unreachable { node, reason });
+            }
+            return;
+        }
+        tracing::info!(
+            peer = %link.peer, address = %link.connection.remote_address(),
+            dialled = link.line.dialled, "a peer is up"
+        );
+        let (peer, standing) = (link.peer, link.standing);
+        self.runtime.spawn(self.clone().drive(link, letters));
+        // It may have been put out while it was let in.
+        self.stays(peer, standing);
+    }
+
+    /// Enters a link in the book, or says why it has no place there.
+    fn place(self: &Arc<Self>, link: &Arc<Link>) -> Result<(), &'static str> {
         let mut book = lock(&self.book);
         let strangers = book.0.values().filter_map(Peer::link);
         let strangers = strangers.filter(|link| link.standing == Standing::Stranger);
         if link.standing == Standing::Stranger && strangers.count() >= STRANGERS_MAX {
-            return link.connection.close(code::FULL, b"too many strangers");
+            return Err("too many strangers");
         }
-        let Some(peer) = book.peer(link.peer) else {
-            return link.connection.close(code::FULL, b"too many peers");
-        };
+        let peer = book.peer(link.peer).ok_or("too many peers")?;
         let choice = peer.link().map(|old| {
             let choice = choose(self.me, link.peer, old.line, link.line);
             (choice, old.clone())
@@ -182,8 +213,14 @@ impl Inner {
         match choice {
             None => {}
             Some((Choice::Replace, old)) => old.connection.close(code::REPLACED, b"restarted"),
-            Some((Choice::Prefer, old)) => drop(self.runtime.spawn(old.retire())),
-            Some((Choice::Keep, _)) => drop(self.runtime.spawn(link.clone().retire())),
+            Some((Choice::Prefer, old)) => {
+                peer.retire(old.clone());
+                self.runtime.spawn(old.retire());
+            }
+            Some((Choice::Keep, _)) => {
+                peer.retire(link.clone());
+                self.runtime.spawn(link.clone().retire());
+            }
         }
         peer.know(link.addresses.clone());
         peer.tries.forget();
@@ -203,12 +240,7 @@ impl Inner {
         peer.waiting_bytes = 0;
         peer.link = Some(used);
         peer.changed.send_replace(());
-        tracing::info!(
-            peer = %link.peer, address = %link.connection.remote_address(),
-            dialled = link.line.dialled, "a peer is up"
-        );
-        drop(book);
-        self.runtime.spawn(self.clone().drive(link, letters));
+        Ok(())
     }
 
     /// A link has ended.
@@ -217,21 +249,19 @@ impl Inner {
         let Some(peer) = book.0.get_mut(&link.peer) else {
             return;
         };
+        peer.retiring.retain(|old| !Arc::ptr_eq(old, link));
         if peer.link.as_ref().is_some_and(|now| Arc::ptr_eq(now, link)) {
             peer.link = None;
             peer.changed.send_replace(());
         }
     }
 
-    /// Ends connections: that of `node`, or all.
-    pub(super) fn part(&self, node: Option<NodeId>, reason: &str) {
+    /// Ends every connection to `node`.
+    pub(super) fn part(&self, node: NodeId, reason: &str) {
         let book = lock(&self.book);
-        for (of, peer) in &book.0 {
-            if node.is_none_or(|node| node == *of)
-                && let Some(link) = &peer.link
-            {
-                link.connection.close(code::REFUSED, reason.as_bytes());
-            }
+        let links = book.0.get(&node).into_iter();
+        for link in links.flat_map(|peer| peer.link.iter().chain(&peer.retiring)) {
+            link.connection.close(code::REFUSED, reason.as_bytes());
         }
     }
 

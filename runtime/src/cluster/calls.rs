@@ -71,7 +71,7 @@ impl Inner {
         })?;
         let _ = send.set_priority(PRIORITY_CALLS);
         // Dropping the future drops the receiving half, which tells the other side to stop.
-        let mut frames = Frames::new(receive, self.room.clone());
+        let mut frames = Frames::new(receive, link.room.clone());
         send.write_all(&bytes).await.map_err(|_| gone())?;
         let _ = send.finish();
         let reply = frames.expect(Kind::Answer).await;
@@ -95,6 +95,9 @@ impl Inner {
         let refused = |reason: &str| Reply::Refused {
             reason: reason.to_owned(),
         };
+        if !self.stays(link.peer, link.standing) {
+            return;
+        }
         let reply = if link.standing == Standing::Stranger && !question.is_for_strangers() {
             refused("only members may ask this")
         } else {

@@ -132,7 +132,13 @@ impl Inner {
     }
 
     fn met(self: &Arc<Self>, met: Met, connection: Connection, dialled: bool) {
-        let (link, letters) = Link::new(met, connection, dialled, self.clock.now());
+        let (link, letters) = Link::new(
+            met,
+            connection,
+            dialled,
+            self.clock.now(),
+            self.room.share(),
+        );
         self.install(link, letters);
     }
 }

@@ -1,22 +1,31 @@
 //! Frames off a stream: one at a time, never more kept than one may have, never faster than the pace.
 
-use super::limits::{LARGE_KIB_MAX, PACE, PACE_FRAMES, SMALL};
+use super::limits::{
+    LARGE_FRAME, LARGE_KIB_MAX, LARGE_KIB_SHARE, PACE, PACE_LETTERS, PACE_STREAM, SMALL,
+};
 use bytes::{Buf, Bytes, BytesMut};
 use quinn::{ReadError, RecvStream};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use troop_actors::border::Forged;
 use troop_actors::wire::WireError;
 use troop_actors::wire::frame::{self, Kind};
 
-/// What frames that are not small may take of memory, all streams together.
+/// What frames that are not small may take of memory: those of all peers together, and those of one.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    all: Arc<Semaphore>,
+    share: Arc<Semaphore>,
+}
 
 impl Default for Room {
     fn default() -> Room {
-        Room(Arc::new(Semaphore::new(LARGE_KIB_MAX)))
+        Room {
+            all: Arc::new(Semaphore::new(LARGE_KIB_MAX)),
+            share: Arc::new(Semaphore::new(LARGE_KIB_SHARE)),
+        }
     }
 }
 
@@ -25,7 +34,7 @@ impl Default for Room {
 pub(super) struct Frame {
     pub(super) kind: Kind,
     body: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl Frame {
@@ -47,6 +56,15 @@ pub(super) enum FrameError {
     /// It ended inside a frame.
     #[error("the stream ended inside a frame")]
     Cut,
+    /// A large frame took too long, and others wait for its room.
+    #[error("a frame was not there within {LARGE_FRAME:?}")]
+    Slow,
+    /// A frame that is larger than this stream's may be.
+    #[error("a frame of {0} bytes, and {SMALL} are the limit here")]
+    Large(usize),
+    /// What it says is not its sender's to say.
+    #[error("{0}")]
+    Forged(#[from] Forged),
     /// A frame of a kind that this stream does not have.
     #[error("a {0:?} does not belong on this stream")]
     Misplaced(Kind),
@@ -57,19 +75,46 @@ pub(super) enum FrameError {
 pub(super) struct Frames {
     stream: RecvStream,
     buffer: BytesMut,
-    room: Room,
-    taken: u32,
+    /// None where all frames are small.
+    room: Option<Room>,
+    pace: Pace,
+    taken: Pace,
     since: Instant,
 }
 
+/// Frames, and their bytes, of one stretch of time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    pub(super) frames: u32,
+    pub(super) bytes: usize,
+}
+
 impl Frames {
+    /// Those of an attempt or a question.
     pub(super) fn new(stream: RecvStream, room: Room) -> Frames {
+        Frames {
+            room: Some(room),
+            ..Frames::small(stream)
+        }
+    }
+
+    /// Those of somebody who is not known, or not yet.
+    pub(super) fn small(stream: RecvStream) -> Frames {
         Frames {
             stream,
             buffer: BytesMut::new(),
-            room,
-            taken: 0,
+            room: None,
+            pace: PACE_STREAM,
+            taken: Pace::default(),
             since: Instant::now(),
+        }
+    }
+
+    /// Letters: each of them is an actor's work.
+    pub(super) fn letters(stream: RecvStream, room: Room) -> Frames {
+        Frames {
+            pace: PACE_LETTERS,
+            ..Frames::new(stream, room)
         }
     }
 
@@ -91,18 +136,23 @@ impl Frames {
                 self.skip(whole).await?;
                 continue;
             };
-            let room = match head.body > SMALL {
-                true => Some(self.room.of(head.body).await),
-                false => None,
+            let room = match (head.body > SMALL, &self.room) {
+                (false, _) => None,
+                (true, Some(room)) => Some(room.of(head.body).await),
+                (true, None) => return Err(FrameError::Large(head.body)),
             };
-            while self.buffer.len() < whole {
-                if !self.fill().await? {
-                    return Err(FrameError::Cut);
-                }
+            let large = room.is_some();
+            let filled = self.fill_to(whole);
+            match large {
+                true => timeout(LARGE_FRAME, filled)
+                    .await
+                    .map_err(|_| FrameError::Slow)??,
+                false => filled.await?,
             }
             let mut body = self.buffer.split_to(whole).freeze();
             body.advance(head.head);
-            self.taken += 1;
+            self.taken.frames += 1;
+            self.taken.bytes += whole;
             return Ok(Some(Frame {
                 kind,
                 body,
@@ -137,6 +187,16 @@ impl Frames {
         Ok(true)
     }
 
+    /// That many bytes at least.
+    async fn fill_to(&mut self, bytes: usize) -> Result<(), FrameError> {
+        while self.buffer.len() < bytes {
+            if !self.fill().await? {
+                return Err(FrameError::Cut);
+            }
+        }
+        Ok(())
+    }
+
     async fn skip(&mut self, bytes: usize) -> Result<(), FrameError> {
         let mut left = bytes;
         loop {
@@ -153,21 +213,32 @@ impl Frames {
     }
 
     async fn pace(&mut self) {
-        if self.taken >= PACE_FRAMES {
+        if self.taken.frames >= self.pace.frames || self.taken.bytes >= self.pace.bytes {
             let next = self.since + PACE;
             if next > Instant::now() {
                 tokio::time::sleep_until(next).await;
             }
-            (self.taken, self.since) = (0, Instant::now());
+            (self.taken, self.since) = (Pace::default(), Instant::now());
         }
     }
 }
 
 impl Room {
-    async fn of(&self, bytes: usize) -> OwnedSemaphorePermit {
+    /// The same room for another peer.
+    pub(super) fn share(&self) -> Room {
+        Room {
+            all: self.all.clone(),
+            ..Room::default()
+        }
+    }
+
+    async fn of(&self, bytes: usize) -> [OwnedSemaphorePermit; 2] {
         let kib = bytes.div_ceil(1 << 10) as u32;
-        let permit = self.0.clone().acquire_many_owned(kib).await;
-        permit.expect("this semaphore is never closed")
+        let of = async |room: &Arc<Semaphore>| {
+            let permit = room.clone().acquire_many_owned(kib).await;
+            permit.expect("this semaphore is never closed")
+        };
+        [of(&self.share).await, of(&self.all).await]
     }
 }
 

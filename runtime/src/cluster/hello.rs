@@ -104,7 +104,7 @@ impl Inner {
             .await
             .map_err(|error| broken(&error))?;
         let _ = send.finish();
-        let mut frames = Frames::new(receive, self.room.clone());
+        let mut frames = Frames::small(receive);
         let reply = frames
             .expect::<Reply>(Kind::Hello)
             .await
@@ -137,7 +137,7 @@ impl Inner {
             .accept_bi()
             .await
             .map_err(|error| error.to_string())?;
-        let mut frames = Frames::new(receive, self.room.clone());
+        let mut frames = Frames::small(receive);
         let hello = frames
             .expect::<Hello>(Kind::Hello)
             .await

@@ -1,5 +1,6 @@
 //! How much of a node its peers may take, and the QUIC settings that follow from it.
 
+use super::frames::Pace;
 use super::identity;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use std::sync::Arc;
@@ -31,14 +32,30 @@ pub(super) const QUESTIONS_MAX: usize = 64;
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
 /// The first frame of a stream must be there by then.
 pub(super) const FIRST_FRAME: Duration = Duration::from_secs(30);
-/// KiB of frames that are not small, all peers together: whoever comes later waits.
+/// How long a stranger may stay: as long as it takes to be let in.
+pub(super) const STRANGER: Duration = Duration::from_secs(30);
+/// What a stranger may ask at once.
+pub(super) const STRANGER_STREAMS: usize = 2;
+/// Connections to one peer that were replaced and have not ended yet, at most.
+pub(super) const RETIRING_MAX: usize = 2;
+/// KiB of frames that are not small, all peers together, and those of one: whoever comes later waits.
 pub(super) const LARGE_KIB_MAX: usize = 64 << 10;
+pub(super) const LARGE_KIB_SHARE: usize = 24 << 10;
+/// Such a frame must be there by then, once it has its room.
+pub(super) const LARGE_FRAME: Duration = Duration::from_secs(30);
 /// Bytes of a frame that is small, and is not counted.
 pub(super) const SMALL: usize = 64 << 10;
-/// Frames of one stream that are taken without a pause, and the least time they may take: an actor's mailbox
-/// has no bound, so what fills it does.
-pub(super) const PACE_FRAMES: u32 = 1_000;
+/// What is taken of one stream without a pause, and the least time it may take: an actor's mailbox has no bound,
+/// so what fills it does. A letter may mean much work.
 pub(super) const PACE: Duration = Duration::from_millis(20);
+pub(super) const PACE_STREAM: Pace = Pace {
+    frames: 1_000,
+    bytes: usize::MAX,
+};
+pub(super) const PACE_LETTERS: Pace = Pace {
+    frames: 64,
+    bytes: 128 << 10,
+};
 /// How long a connection that was replaced stays for what runs on it.
 pub(super) const RETIRE: Duration = Duration::from_secs(5);
 /// How long a worker may take to sign for an attempt that was cancelled.

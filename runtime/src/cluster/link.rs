@@ -1,6 +1,6 @@
 //! A connection that is up: its letters, and the streams and datagrams the peer sends on it.
 
-use super::frames::{FrameError, Frames};
+use super::frames::{FrameError, Frames, Room};
 use super::hello::Met;
 use super::limits::*;
 use super::{Inner, Standing, code};
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use troop_actors::contract::Time;
 use troop_actors::ids::NodeId;
 use troop_actors::letters::{Knock, Letter};
@@ -28,6 +29,8 @@ pub(super) struct Link {
     pub(super) line: Line,
     pub(super) since: Time,
     pub(super) addresses: Vec<SocketAddr>,
+    /// The peer's share of what large frames may take.
+    pub(super) room: Room,
     letters: mpsc::Sender<Queued>,
     bytes: Arc<Semaphore>,
     /// Streams that run on it, whoever opened them.
@@ -43,6 +46,7 @@ impl Link {
         connection: Connection,
         dialled: bool,
         since: Time,
+        room: Room,
     ) -> (Arc<Link>, Letters) {
         let (letters, waiting) = mpsc::channel(LETTERS_MAX);
         let Met {
@@ -58,6 +62,7 @@ impl Link {
             line: Line { dialled, life },
             since,
             addresses: hello.addresses,
+            room,
             letters,
             bytes: Arc::new(Semaphore::new(LETTERS_BYTES_MAX)),
             streams: AtomicUsize::new(0),
@@ -117,6 +122,11 @@ impl Inner {
             tasks.spawn(self.clone().read_channels(link.clone()));
             tasks.spawn(self.clone().read_datagrams(link.clone()));
         }
+        if link.standing == Standing::Stranger {
+            let _ = timeout(STRANGER, link.connection.closed()).await;
+            link.connection
+                .close(code::REFUSED, b"a stranger's time is over");
+        }
         let closed = link.connection.closed().await;
         tracing::info!(peer = %link.peer, %closed, "a peer is gone");
         tasks.shutdown().await;
@@ -132,14 +142,17 @@ impl Inner {
     }
 
     async fn read_letters(self: Arc<Self>, link: Arc<Link>, stream: RecvStream) {
-        let mut frames = Frames::new(stream, self.room.clone());
+        let mut frames = Frames::letters(stream, link.room.clone());
         let ended = loop {
             match frames.next().await {
                 Ok(None) => return,
+                Ok(Some(_)) if !self.stays(link.peer, link.standing) => return,
                 Ok(Some(frame)) if frame.kind == Kind::Letter => match frame.value::<Letter>() {
                     Ok(letter) => {
                         let message = letter.message(link.peer);
-                        self.hear(link.peer, link.standing, false, message);
+                        if let Err(forged) = self.hear(link.peer, link.standing, false, message) {
+                            break FrameError::Forged(forged);
+                        }
                     }
                     Err(error) => break FrameError::Wire(error),
                 },
@@ -170,11 +183,15 @@ impl Inner {
 
     /// Takes the streams the peer opens: each is an attempt or a question.
     async fn serve(self: Arc<Self>, link: Arc<Link>) {
-        let questions = Arc::new(Semaphore::new(QUESTIONS_MAX));
+        let (streams_max, questions_max) = match link.standing {
+            Standing::Member(_) => (STREAMS_MAX as usize, QUESTIONS_MAX),
+            Standing::Stranger => (STRANGER_STREAMS, STRANGER_STREAMS),
+        };
+        let questions = Arc::new(Semaphore::new(questions_max));
         let mut streams = JoinSet::new();
         while let Ok((mut send, receive)) = link.connection.accept_bi().await {
             while streams.try_join_next().is_some() {}
-            if streams.len() >= STREAMS_MAX as usize {
+            if streams.len() >= streams_max {
                 let _ = send.reset(code::FULL);
                 continue;
             }
@@ -193,8 +210,11 @@ impl Inner {
         receive: RecvStream,
         questions: Arc<Semaphore>,
     ) {
-        let mut frames = Frames::new(receive, self.room.clone());
-        let first = match tokio::time::timeout(FIRST_FRAME, frames.next()).await {
+        let mut frames = match link.standing {
+            Standing::Member(_) => Frames::new(receive, link.room.clone()),
+            Standing::Stranger => Frames::small(receive),
+        };
+        let first = match timeout(FIRST_FRAME, frames.next()).await {
             Ok(Ok(Some(frame))) => frame,
             Ok(Ok(None)) | Err(_) => return refuse(&mut send, &mut frames, code::GARBAGE),
             Ok(Err(error)) => return self.offended(link, &error),

@@ -5,11 +5,18 @@ use super::*;
 use crate::leaves::{SystemClock, SystemEntropy};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use troop_actors::certificate::RoleSet;
+use troop_actors::ids::MemberId;
 use troop_actors::questions::Answer;
 use troop_actors::scheduler::protocol::{Input, WorkerReport};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const MEMBER: MemberId = MemberId([9; 16]);
+const MEMBER: Badge = Badge {
+    member: MemberId([9; 16]),
+    roles: RoleSet::WORKER,
+    until: Time(u64::MAX),
+};
 
 /// Lets everybody in, answers everything, and hears nothing.
 struct Open;
@@ -17,6 +24,10 @@ struct Open;
 impl Gate for Open {
     fn judge(&self, _peer: NodeId, _certificate: &[u8]) -> Result<Standing, String> {
         Ok(Standing::Member(MEMBER))
+    }
+
+    fn stays(&self, _peer: NodeId) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -51,7 +62,37 @@ fn key(number: u8) -> NodeKey {
     NodeKey::from_secret([number; 32])
 }
 
+/// Takes everybody for the same, until they are put out.
+struct Strict {
+    standing: Standing,
+    is_out: AtomicBool,
+}
+
+impl Strict {
+    fn new(standing: Standing) -> Arc<Strict> {
+        let is_out = AtomicBool::new(false);
+        Arc::new(Strict { standing, is_out })
+    }
+}
+
+impl Gate for Strict {
+    fn judge(&self, _peer: NodeId, _certificate: &[u8]) -> Result<Standing, String> {
+        Ok(self.standing)
+    }
+
+    fn stays(&self, _peer: NodeId) -> Result<(), String> {
+        match self.is_out.load(Ordering::Relaxed) {
+            true => Err("it was put out".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
 fn node(number: u8) -> Cluster {
+    node_behind(number, Arc::new(Open))
+}
+
+fn node_behind(number: u8, gate: Arc<dyn Gate>) -> Cluster {
     let key = key(number);
     let me = key.node();
     let cluster = Cluster::bind(Options {
@@ -69,7 +110,7 @@ fn node(number: u8) -> Cluster {
             coordinator: me,
         },
         inbound: Arc::new(Open),
-        gate: Arc::new(Open),
+        gate,
         answers: Arc::new(Open),
         resolver: Arc::new(Open),
         datagrams: Arc::new(Open),
@@ -188,6 +229,93 @@ async fn what_is_no_frame_ends_its_connection_on_every_kind_of_stream() {
     is_well(&victim, 3).await;
 }
 
+/// A letter that is well formed, and its stream with it.
+async fn letter(connection: &Connection) -> quinn::SendStream {
+    let attempt = troop_actors::ids::AttemptId([7; 16]);
+    let mut bytes = Vec::new();
+    frame::encode(Kind::Letter, &Letter::Cancel { attempt }, &mut bytes).expect("it is short");
+    let mut send = connection.open_uni().await.expect("a stream");
+    let _ = send.write_all(&bytes).await;
+    send
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_put_out_is_parted_from_at_its_next_word_on_every_connection() {
+    let gate = Strict::new(Standing::Member(MEMBER));
+    let victim = node_behind(1, gate.clone());
+    let rogue = Rogue::new(2);
+    let (old, _) = rogue.greeted(&victim, hello::VERSION).await;
+    let _holds_it = old.open_bi().await.expect("a stream");
+    let (new, _) = rogue.greeted(&victim, hello::VERSION).await;
+    gate.is_out.store(true, Ordering::Relaxed);
+    let _stream = letter(&new).await;
+    for connection in [&old, &new] {
+        let (code, reason) = reason_of(&soon(connection.closed()).await);
+        let lawful = code == Some(code::REFUSED) || code == Some(code::REPLACED);
+        assert!(lawful, "{code:?}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_ends_with_the_certificate_that_it_began_with() {
+    let until = SystemClock::start().now().plus_ms(3_000);
+    let badge = Badge { until, ..MEMBER };
+    let victim = node_behind(1, Strict::new(Standing::Member(badge)));
+    let (connection, reply) = Rogue::new(2).greeted(&victim, hello::VERSION).await;
+    assert!(matches!(reply, Reply::Welcome(_)));
+    let talk = async {
+        // One channel for all letters, and one for those of the connection it replaces.
+        let mut send = letter(&connection).await;
+        while connection.close_reason().is_none() {
+            let mut bytes = Vec::new();
+            let attempt = troop_actors::ids::AttemptId([7; 16]);
+            frame::encode(Kind::Letter, &Letter::Cancel { attempt }, &mut bytes).expect("short");
+            let _ = send.write_all(&bytes).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon(talk).await;
+    let (code, reason) = reason_of(&soon(connection.closed()).await);
+    assert_eq!(code, Some(code::REFUSED), "{reason}");
+    assert!(reason.contains("certificate"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_key_has_few_connections_however_often_it_dials() {
+    let victim = node(1);
+    let rogue = Rogue::new(2);
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let (connection, reply) = rogue.greeted(&victim, hello::VERSION).await;
+        assert!(matches!(reply, Reply::Welcome(_)));
+        let stream = connection.open_bi().await.expect("a stream");
+        held.push((connection, stream));
+    }
+    let few = async {
+        loop {
+            let open = held.iter().filter(|(it, _)| it.close_reason().is_none());
+            if open.count() <= 1 + limits::RETIRING_MAX {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(few).await;
+    is_well(&victim, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_takes_no_room_for_large_frames() {
+    let victim = node_behind(1, Strict::new(Standing::Stranger));
+    let (connection, _) = Rogue::new(2).greeted(&victim, hello::VERSION).await;
+    let (mut send, _receive) = connection.open_bi().await.expect("a stream");
+    // A knock of 12 MiB is announced, and nothing of it comes.
+    let claim = [Kind::Knock as u8, 1, 0x80, 0x80, 0x80, 6];
+    send.write_all(&claim).await.expect("it is read");
+    let (code, reason) = reason_of(&soon(connection.closed()).await);
+    assert_eq!(code, Some(code::GARBAGE), "{reason}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kind_that_is_not_known_is_skipped_and_the_stream_goes_on() {
     let victim = node(1);
@@ -225,7 +353,7 @@ async fn a_peer_that_reads_nothing_is_unreachable_before_much_waits_for_it() {
         let running = vec![troop_actors::ids::RequestId([7; 16]); 4_000];
         Message::Scheduler(Input::Report(WorkerReport {
             worker: victim.0.me,
-            owner: MEMBER,
+            owner: MEMBER.member,
             models,
             running,
             rest: None,
@@ -264,23 +392,40 @@ async fn an_honest_peer_comes_in_past_500_handshakes_that_never_end() {
     let tls = identity::client(&rogue.key, victim.0.me).expect("a key");
     let config = ClientConfig::new(Arc::new(tls));
     let mut packet = vec![0; 2_000];
-    for _ in 0..500 {
-        let dial = rogue
-            .endpoint
-            .connect_with(config.clone(), way_in, "troop")
-            .expect("it can be dialled");
-        dials.spawn(async move { drop(dial.await) });
-        let (bytes, _) = soon(hole.recv_from(&mut packet)).await.expect("a packet");
-        hole.send_to(&packet[..bytes], at)
-            .await
-            .expect("it is sent");
-    }
     let half_open = || {
         victim
             .0
             .half_open
             .load(std::sync::atomic::Ordering::Relaxed)
     };
+    let dialler = rogue.endpoint.local_addr().expect("it is bound");
+    let mut dialled = std::collections::BTreeSet::new();
+    for _ in 0..500 {
+        let before = half_open();
+        let dial = rogue
+            .endpoint
+            .connect_with(config.clone(), way_in, "troop")
+            .expect("it can be dialled");
+        dials.spawn(async move { drop(dial.await) });
+        // Answers come here too, and earlier dials say their first word again: it is told by the identifier it goes to.
+        let bytes = loop {
+            let (bytes, from) = soon(hole.recv_from(&mut packet)).await.expect("a packet");
+            let identifier = packet[6..6 + usize::from(packet[5])].to_vec();
+            if from == dialler && dialled.insert(identifier) {
+                break bytes;
+            }
+        };
+        hole.send_to(&packet[..bytes], at)
+            .await
+            .expect("it is sent");
+        // The next one when this one was taken: what comes faster than it is read is lost.
+        let taken = async {
+            while half_open() == before && before < limits::HALF_OPEN_RETRY {
+                tokio::task::yield_now().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), taken).await;
+    }
     let reached = async {
         while half_open() < limits::HALF_OPEN_RETRY {
             tokio::task::yield_now().await;

@@ -191,3 +191,27 @@ fn a_membership_is_kept_for_its_owner_alone_and_forgotten_on_request() {
     assert_eq!(Membership::load(&home).unwrap(), None);
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[tokio::test]
+async fn a_node_that_runs_keeps_its_membership_good() {
+    struct Late;
+
+    impl Clock for Late {
+        fn now(&self) -> Time {
+            NOW.plus_ms(LIFETIME_MS / 4 * 3)
+        }
+    }
+
+    let ask = async |question| {
+        assert_eq!(question, Question::Renew);
+        let certificate = signed(|it| it.expires = it.expires.plus_ms(LIFETIME_MS));
+        Ok(Answer::Joined { certificate })
+    };
+    let mut kept = Vec::new();
+    let keep = |membership: &Membership| kept.push(membership.clone());
+    let keeping = keep_good(membership(), ME, Arc::new(Late), ask, keep);
+    let never = tokio::time::timeout(Duration::from_millis(200), keeping).await;
+    assert!(never.is_err(), "it goes on as long as the node does");
+    assert_eq!(kept.len(), 1);
+    assert_ne!(kept[0].certificate, membership().certificate);
+}

@@ -74,7 +74,7 @@ fn claims(number: u32, client: NodeId, worker: NodeId) -> Claims {
     let hold = HoldId::of(request);
     Claims {
         issuer: key_of_coordinator(),
-        payer: MEMBER,
+        payer: MEMBER.member,
         worker,
         client,
         issued_at: now.seconds(),
