@@ -341,10 +341,30 @@ fn what_waits_for_a_stuck_disk_is_bounded_and_nothing_that_waits_is_said() {
 }
 
 #[test]
+fn nobody_closes_the_books_to_others_with_holds_of_its_own() {
+    let mut desk = Desk::new();
+    for n in 0..4_096 {
+        desk.step(Input::Hold(order(n, 0, 0, (1, 1))));
+        desk.settle_down();
+    }
+    desk.said.clear();
+    desk.step(Input::Hold(order(5_000, 0, 0, (1, 1))));
+    desk.step(Input::Hold(order(5_001, 1, 1, (1, 1))));
+    desk.settle_down();
+    let said = |effect: &Effect| match effect {
+        Effect::NotHeld { refusal, .. } => matches!(refusal, Refusal::Busy { .. }),
+        _ => false,
+    };
+    let refused = desk.said.iter().filter(|effect| said(effect)).count();
+    assert_eq!((desk.said.len(), refused), (2, 1), "{:?}", desk.said);
+}
+
+#[test]
 fn a_multitude_of_holds_that_end_at_once_is_entered_in_bounded_batches() {
     let mut desk = Desk::new();
     for n in 0..5_000 {
-        desk.step(Input::Hold(order(n, 0, 0, (1, 1))));
+        let member = (n % 2) as u8;
+        desk.step(Input::Hold(order(n, member, member, (1, 1))));
         desk.settle_down();
     }
     desk.wait(1 << 40);
