@@ -35,6 +35,8 @@ pub(super) const TELL_EVERY_MS: u64 = 500;
 /// A worker says something every second. One that has not for as long as its grant allows is lost, within these
 /// bounds whatever a coordinator says.
 pub(super) const SILENCE_MS: RangeInclusive<u64> = 1_000..=60_000;
+/// How many times longer one that failed this request before may be silent.
+pub(super) const SECOND_SILENCE: u64 = 4;
 /// One that says much and gets no further is left within these bounds, if another one stands by.
 pub(super) const PROGRESS_MS: RangeInclusive<u64> = 5_000..=300_000;
 /// How often an unanswered cancel is said again.

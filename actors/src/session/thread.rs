@@ -334,7 +334,7 @@ impl Core for Thread {
                 beside,
             } => {
                 let stuck = self.stuck_at(grant, signs, beside);
-                earliest(stuck, Some(signs.silent_at(grant).min(beside.ask)))
+                earliest(stuck, Some(self.silent_at(grant, signs).min(beside.ask)))
             }
             Stage::Leaving { again, until, .. } | Stage::Owing { again, until, .. } => {
                 Some((*again).min(*until))

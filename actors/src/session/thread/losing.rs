@@ -49,13 +49,6 @@ impl Signs {
         self.moved = now;
     }
 
-    /// When its silence is a loss.
-    pub(super) fn silent_at(&self, grant: &Grant) -> Time {
-        let (least, most) = SILENCE_MS.into_inner();
-        self.heard
-            .plus_ms(grant.patience.silence_ms.clamp(least, most))
-    }
-
     /// When it has got no further for too long.
     fn stuck_at(&self, grant: &Grant) -> Time {
         let (least, most) = PROGRESS_MS.into_inner();
@@ -65,6 +58,18 @@ impl Signs {
 }
 
 impl Thread {
+    /// When the worker's silence is a loss. One that comes back to a request which it failed is the only one left: it
+    /// may be slow and not gone, and gets more time.
+    pub(super) fn silent_at(&self, grant: &Grant, signs: &Signs) -> Time {
+        let (least, most) = SILENCE_MS.into_inner();
+        let times = match self.avoid.contains(&grant.worker) {
+            true => SECOND_SILENCE,
+            false => 1,
+        };
+        let silence = grant.patience.silence_ms.saturating_mul(times);
+        signs.heard.plus_ms(silence.clamp(least, most))
+    }
+
     /// When the worker is left for the one that stands by, although it is alive. Not for the last try: it may
     /// yet get on.
     pub(super) fn stuck_at(&self, grant: &Grant, signs: &Signs, beside: &Beside) -> Option<Time> {
@@ -86,7 +91,7 @@ impl Thread {
             return;
         };
         let is_stuck = self.stuck_at(grant, signs, beside);
-        if now >= signs.silent_at(grant) {
+        if now >= self.silent_at(grant, signs) {
             self.lose(now, "the worker fell silent", out);
         } else if is_stuck.is_some_and(|at| at <= now) {
             self.lose(now, "the worker made no progress", out);

@@ -331,6 +331,10 @@ fn attempts_come_to_an_end_and_so_does_waiting() {
     let mut desk = Desk::new(1);
     desk.begin();
     assert!(asks(&desk.wake_at(15_000), 1), "silence is loss");
+    // Nobody else was there, so it may be slow and not gone.
+    desk.say(desk.grant(1));
+    assert!(!asks(&desk.wake_at(74_999), 2));
+    assert!(asks(&desk.wake_at(75_000), 2));
 }
 
 #[test]
