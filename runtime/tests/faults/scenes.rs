@@ -1,6 +1,6 @@
 //! What happens to a node besides questions: keys, invitations, other machines, its battery.
 
-use super::{World, outcome, power};
+use super::{AHEAD, World, outcome, power};
 use crate::support::{Folder, Node, until};
 use serde_json::Value;
 
@@ -10,7 +10,8 @@ impl World {
         let made = self.folder.json(&["invite", "--role", "client"]);
         let token = made["token"].as_str().expect("a token");
         let folder = Folder::empty();
-        let _guest = Node::start_as(&folder, &["--join", token], &[]);
+        // By another clock it would take the certificate for one of tomorrow.
+        let _guest = Node::start_as(&folder, &["--join", token], &[(AHEAD, self.ahead)]);
         if out {
             let members = self.folder.json(&["member", "list"]);
             let members = members["members"].as_array().expect("members");

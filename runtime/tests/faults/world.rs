@@ -23,6 +23,8 @@ pub(crate) struct World {
     long: String,
     /// When actors under the supervisor fell: it gives up at the fourth within five seconds.
     falls: VecDeque<Instant>,
+    /// How far its clock is ahead, in milliseconds: a start three hours later stays three hours later.
+    ahead: &'static str,
 }
 
 /// The first lines of the list.
@@ -60,7 +62,7 @@ fn now() -> Instant {
 impl World {
     pub(crate) fn new() -> World {
         let folder = Folder::with_model();
-        let node = start(&folder, &[]);
+        let node = start(&folder, NOT_AHEAD);
         let key = |name: &str, credits: &str| {
             let made = folder.json(&["key", "create", "--member", name, "--credits", credits]);
             made["key"].as_str().expect("a key").to_owned()
@@ -78,6 +80,7 @@ impl World {
             short,
             long,
             falls: VecDeque::new(),
+            ahead: NOT_AHEAD,
         }
     }
 
@@ -232,7 +235,7 @@ impl World {
                 stream.event().expect("an event");
                 self.node.signal("-TERM");
                 let seen = self.rest_of(stream);
-                self.start_again(&[]);
+                self.start_again();
                 seen
             }
             Scene::StopAsked => {
@@ -249,14 +252,14 @@ impl World {
                     client.join().expect("the client runs")
                 });
                 let seen = self.seen(asked);
-                self.start_again(&[]);
+                self.start_again();
                 seen
             }
             Scene::Start => {
                 self.node.signal("-TERM");
                 let _ = self.node.process.wait();
                 self.plant(case);
-                self.node = start(&self.folder, &[]);
+                self.node = start(&self.folder, self.ahead);
                 "a node that starts a little later".to_owned()
             }
             Scene::LaterStart => {
@@ -267,7 +270,8 @@ impl World {
                 self.node.signal("-TERM");
                 let _ = self.node.process.wait();
                 self.plant(case);
-                self.node = start(&self.folder, &[("TROOP_CLOCK_AHEAD_MS", THREE_HOURS_MS)]);
+                self.ahead = THREE_HOURS_MS;
+                self.node = start(&self.folder, self.ahead);
                 format!("{seen}; three hours later nothing")
             }
         }
@@ -288,11 +292,11 @@ impl World {
     }
 
     /// The node ends, well or not; the next one must start on what it left.
-    fn start_again(&mut self, environment: &[(&str, &str)]) {
+    fn start_again(&mut self) {
         let process = &mut self.node.process;
         until("the node ends", || process.try_wait().expect("it is ours"));
         until("every fault is met", || self.met().then_some(()));
-        self.node = start(&self.folder, environment);
+        self.node = start(&self.folder, self.ahead);
     }
 
     fn kill_engine(&self) -> String {
@@ -357,7 +361,7 @@ impl World {
     }
 }
 
-fn start(folder: &Folder, environment: &[(&str, &str)]) -> Node {
+fn start(folder: &Folder, ahead: &str) -> Node {
     let file = fault_file(folder);
     let file = file.to_str().expect("a temporary folder's name is text");
     let ours = [
@@ -365,8 +369,9 @@ fn start(folder: &Folder, environment: &[(&str, &str)]) -> Node {
         ("TROOP_FAULT", file),
         ("TROOP_GRACE", "3"),
         ("TROOP_THREADS", "1"),
+        (AHEAD, ahead),
     ];
-    Node::start_with(folder, &[&ours, environment].concat())
+    Node::start_with(folder, &ours)
 }
 
 fn fault_file(folder: &Folder) -> PathBuf {
@@ -402,5 +407,8 @@ impl Drop for Named {
 
 /// The supervisor's window, and a little.
 const WINDOW: Duration = Duration::from_millis(5_500);
+/// What tells a node how far ahead its clock is, in milliseconds.
+const AHEAD: &str = "TROOP_CLOCK_AHEAD_MS";
+const NOT_AHEAD: &str = "0";
 /// Longer than any hold's term.
 const THREE_HOURS_MS: &str = "10800000";

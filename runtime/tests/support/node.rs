@@ -148,6 +148,9 @@ impl Node {
         };
         let note = folder.0.join("node.json");
         until("the node says where it listens", || {
+            let ended = node.process.try_wait().expect("a process of ours");
+            let log = || fs::read_to_string(folder.0.join("log")).unwrap_or_default();
+            assert!(ended.is_none(), "the node ended, {ended:?}: {}", log());
             let facts = fs::read_to_string(&note).ok()?;
             let facts: Value = serde_json::from_str(&facts).ok()?;
             node.address = facts["listen"].as_str()?.to_owned();
