@@ -1,11 +1,11 @@
 //! From a folder and a few options to a running node, and back to nothing in good order.
 
 use crate::cluster::{self, Cluster};
+use crate::enrolment::Enrolment;
 use crate::home::{Home, HomeError};
 use crate::leaves::sensors::SystemSensors;
 use crate::leaves::{ChildEngines, SystemClock, SystemEntropy};
 use crate::machine;
-use crate::membership::Membership;
 use crate::neighbours;
 use crate::supervisor::{Supervisor, SupervisorArgs, SupervisorMessage};
 use crate::tree::{self, Roles, Roots};
@@ -57,7 +57,7 @@ pub struct NodeOptions {
     /// Where it listens for other nodes, the first that is free; a node that listens nowhere knows no other.
     pub quic: Vec<SocketAddr>,
     /// The troop it belongs to, if that is not its own.
-    pub membership: Option<Membership>,
+    pub enrolment: Option<Enrolment>,
 }
 
 /// A node could not be started. Nothing of it runs.
@@ -113,15 +113,15 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
     let key = home.key(&*entropy)?;
     let me = key.node();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let membership = options.membership;
-    let (coordinator, owner, name) = match &membership {
-        Some(membership) => {
-            let certificate = membership.verify(me, clock.now())?;
-            (membership.troop, certificate.member, certificate.name)
+    let enrolment = options.enrolment;
+    let (coordinator, owner, name) = match &enrolment {
+        Some(enrolment) => {
+            let certificate = enrolment.verify(me, clock.now())?;
+            (enrolment.troop, certificate.member, certificate.name)
         }
         None => (me, MemberId::of_owner(me), machine::name()),
     };
-    let certificate = membership.as_ref().map(|it| it.certificate.clone());
+    let certificate = enrolment.as_ref().map(|it| it.certificate.clone());
     let cluster = bind(&options.quic, |listen| cluster::Options {
         listen,
         key: key.clone(),
@@ -144,13 +144,13 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
     let outcasts = Outcasts::default();
     let mut tasks = JoinSet::new();
     if let Some(cluster) = &cluster {
-        let known = membership.as_ref().map(|it| it.addresses.clone());
+        let known = enrolment.as_ref().map(|it| it.addresses.clone());
         neighbours::open(&node, cluster, known.unwrap_or_default(), outcasts.clone());
-        if let Some(membership) = membership {
+        if let Some(enrolment) = enrolment {
             tasks.spawn(neighbours::keep_good(
                 &node,
                 cluster,
-                membership,
+                enrolment,
                 home.clone(),
             ));
         }

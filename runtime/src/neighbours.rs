@@ -6,10 +6,10 @@
 use crate::cluster::{
     Answers, Cluster, Datagrams, Gate, Hooks, Inbound, Later, Options, Resolver, Standing,
 };
+use crate::enrolment::{self, Enrolment};
 use crate::gatekeeper::Gatekeeper;
 use crate::home::Home;
 use crate::machine;
-use crate::membership::{self, Membership};
 use bytes::Bytes;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -87,20 +87,20 @@ pub(crate) fn open(
 pub(crate) fn keep_good(
     node: &Node,
     cluster: &Cluster,
-    membership: Membership,
+    enrolment: Enrolment,
     home: Home,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (me, clock) = (node.wiring.me, node.clock.clone());
-    let (cluster, troop) = (cluster.clone(), membership.troop);
+    let (cluster, troop) = (cluster.clone(), enrolment.troop);
     let shown = cluster.clone();
     let ask = async move |question| cluster.call(troop, question, ASK_DEADLINE).await;
-    let keep = move |membership: &Membership| {
-        shown.show(membership.certificate.clone());
-        if let Err(error) = membership.save(&home) {
+    let keep = move |enrolment: &Enrolment| {
+        shown.show(enrolment.certificate.clone());
+        if let Err(error) = enrolment.save(&home) {
             tracing::warn!(%error, "the next certificate could not be kept");
         }
     };
-    membership::keep_good(membership, me, clock, ask, keep)
+    enrolment::keep_good(enrolment, me, clock, ask, keep)
 }
 
 impl Neighbours {

@@ -2,8 +2,8 @@
 
 use super::fault::{Code, Fault};
 use super::{Context, client, print, print_json, spans, table};
+use crate::enrolment::{Enrolment, EnrolmentError};
 use crate::home::HomeError;
-use crate::membership::{Membership, MembershipError};
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::Read;
 use std::net::SocketAddr;
@@ -243,7 +243,7 @@ pub(super) fn leave(context: &Context) -> Result<(), Fault> {
         })?),
         false => None,
     };
-    let left = Membership::forget(&context.home)?;
+    let left = Enrolment::forget(&context.home)?;
     if context.json {
         return print_json(&serde_json::json!({ "schema": "troop.leave/v1", "left": left }));
     }
@@ -254,10 +254,10 @@ pub(super) fn leave(context: &Context) -> Result<(), Fault> {
     Ok(())
 }
 
-impl From<MembershipError> for Fault {
-    fn from(error: MembershipError) -> Fault {
+impl From<EnrolmentError> for Fault {
+    fn from(error: EnrolmentError) -> Fault {
         match error {
-            MembershipError::Home(error) => error.into(),
+            EnrolmentError::Home(error) => error.into(),
             malformed => Fault::new(Code::Integrity, malformed).hint("troop leave"),
         }
     }

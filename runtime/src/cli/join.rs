@@ -1,28 +1,28 @@
-//! `--join`: from an invitation to a membership, before the node starts.
+//! `--join`: from an invitation to an enrolment, before the node starts.
 
 use super::Context;
 use super::fault::{Code, Fault};
+use crate::enrolment::{Enrolment, JoinError, Wish, join};
 use crate::leaves::{SystemClock, SystemEntropy};
 use crate::machine;
-use crate::membership::{JoinError, Membership, Wish, join, renew};
 use crate::neighbours::ask_inviter;
 use std::sync::Arc;
 use troop_actors::admissions::JoinRefusal;
 use troop_actors::certificate::RoleSet;
 use troop_actors::ids::NodeKey;
-use troop_actors::invitation::{Invitation, Secret};
+use troop_actors::invitation::Invitation;
 use troop_actors::ports::Clock;
 use troop_actors::questions::{Question, RemoteError};
 
 /// The troop this node belongs to, and what it may be there; nothing where it belongs to none. With an invitation it
 /// joins first, unless it has done so before.
-pub(super) async fn membership(
+pub(super) async fn enrolment(
     context: &Context,
     invitation: Option<&Invitation>,
     wanted: Option<RoleSet>,
-) -> Result<Option<(Membership, RoleSet)>, Fault> {
+) -> Result<Option<(Enrolment, RoleSet)>, Fault> {
     context.home.make()?;
-    let present = Membership::load(&context.home)?;
+    let present = Enrolment::load(&context.home)?;
     let entropy = Arc::new(SystemEntropy);
     let key = context.home.key(&*entropy)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -32,18 +32,19 @@ pub(super) async fn membership(
         clock,
         entropy,
     };
-    let membership = match (invitation, present) {
+    let enrolment = match (invitation, present) {
         (None, None) => return Ok(None),
-        (None, Some(present)) => joiner.renewed(present).await,
+        // A certificate that is to be renewed is, as soon as the node runs.
+        (None, Some(present)) => present,
         (Some(invitation), present) => joiner.join(invitation, present, wanted).await?,
     };
-    let certificate = membership
+    let certificate = enrolment
         .verify(joiner.key.node(), joiner.clock.now())
         .map_err(|error| {
             Fault::new(Code::Unauthorised, error)
                 .hint("troop leave, and join with a new invitation")
         })?;
-    Ok(Some((membership, certificate.roles)))
+    Ok(Some((enrolment, certificate.roles)))
 }
 
 struct Joiner<'a> {
@@ -57,9 +58,9 @@ impl Joiner<'_> {
     async fn join(
         &self,
         invitation: &Invitation,
-        present: Option<Membership>,
+        present: Option<Enrolment>,
         wanted: Option<RoleSet>,
-    ) -> Result<Membership, Fault> {
+    ) -> Result<Enrolment, Fault> {
         let known = present.clone();
         // Where nothing is said, the machine does what it may already, or what it was invited for.
         let may = known
@@ -70,30 +71,30 @@ impl Joiner<'_> {
         let roles = wanted
             .or(may)
             .unwrap_or(RoleSet::CLIENT.and(RoleSet::WORKER));
-        let membership = match self.ask(invitation, present.clone(), roles).await {
+        let enrolment = match self.ask(invitation, present.clone(), roles).await {
             Err(JoinError::Refused(JoinRefusal::Role { allowed })) if wanted.is_none() => {
                 self.ask(invitation, present, allowed).await
             }
             outcome => outcome,
         }?;
-        if known.as_ref() != Some(&membership) {
-            membership.save(&self.context.home)?;
+        if known.as_ref() != Some(&enrolment) {
+            enrolment.save(&self.context.home)?;
         }
-        let new = known.is_none_or(|known| known.certificate != membership.certificate);
+        let new = known.is_none_or(|known| known.certificate != enrolment.certificate);
         if new {
-            let troop = membership.troop.to_string();
+            let troop = enrolment.troop.to_string();
             self.context
                 .say(format_args!("Joined   the troop of {}", &troop[..12]));
         }
-        Ok(membership)
+        Ok(enrolment)
     }
 
     async fn ask(
         &self,
         invitation: &Invitation,
-        present: Option<Membership>,
+        present: Option<Enrolment>,
         roles: RoleSet,
-    ) -> Result<Membership, JoinError> {
+    ) -> Result<Enrolment, JoinError> {
         let wish = Wish {
             me: self.key.node(),
             roles,
@@ -104,30 +105,6 @@ impl Joiner<'_> {
         let ask =
             async |question: Question| ask_inviter(key, clock, entropy, invitation, question).await;
         join(invitation, present, &wish, self.clock.now(), ask).await
-    }
-
-    /// The same membership, with its next certificate if it is time and the coordinator is there. Until the
-    /// present one ends nothing is lost without.
-    async fn renewed(&self, membership: Membership) -> Membership {
-        let (key, clock) = (self.key.clone(), self.clock.clone());
-        let entropy = self.entropy.clone();
-        let coordinator = Invitation {
-            coordinator: membership.troop,
-            addresses: membership.addresses.clone(),
-            // It is not shown where nobody is to be let in.
-            secret: Secret([0; 16]),
-        };
-        let ask = async |question: Question| {
-            ask_inviter(key, clock, entropy, &coordinator, question).await
-        };
-        let me = self.key.node();
-        match renew(&membership, me, self.clock.now(), ask).await {
-            Ok(Some(renewed)) => match renewed.save(&self.context.home) {
-                Ok(()) => renewed,
-                Err(_) => membership,
-            },
-            Ok(None) | Err(_) => membership,
-        }
     }
 }
 

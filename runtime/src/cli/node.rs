@@ -102,12 +102,12 @@ pub(super) fn go(context: &Context, args: NodeArgs) -> Result<(), Fault> {
     }
     let runtime = tokio()?;
     let wanted = args.role.map(Role::wanted);
-    let joined = runtime.block_on(join::membership(context, args.join.as_ref(), wanted))?;
-    let (membership, allowed) = joined.unzip();
+    let joined = runtime.block_on(join::enrolment(context, args.join.as_ref(), wanted))?;
+    let (enrolment, allowed) = joined.unzip();
     let roles = roles(args.role, allowed)?;
-    let joined = membership.is_some();
+    let joined = enrolment.is_some();
     let options = NodeOptions {
-        membership,
+        enrolment,
         policy: args.lend.policy(joined),
         ..options(context, &args, roles)?
     };
@@ -203,7 +203,7 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
                 .map(|port| SocketAddr::from(([0, 0, 0, 0], port)))
                 .to_vec(),
         },
-        membership: None,
+        enrolment: None,
     })
 }
 

@@ -3,9 +3,9 @@
 use super::super::{Context, table};
 use super::{Finding, bad, ok, unknown};
 use crate::descriptors;
+use crate::enrolment::{Enrolment, EnrolmentError};
 use crate::leaves::SystemClock;
 use crate::leaves::sensors::SystemSensors;
-use crate::membership::{Membership, MembershipError};
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -155,15 +155,15 @@ fn models(folder: &Path) -> Finding {
 /// Nothing is said of a node that is its own troop's coordinator: it shows nobody a certificate.
 fn certificate(context: &Context) -> Option<Finding> {
     let leave = "troop leave, and join with a new invitation";
-    let membership = match Membership::load(&context.home) {
-        Ok(membership) => membership?,
-        Err(MembershipError::Home(error)) => return Some(unknown("certificate", error)),
+    let enrolment = match Enrolment::load(&context.home) {
+        Ok(enrolment) => enrolment?,
+        Err(EnrolmentError::Home(error)) => return Some(unknown("certificate", error)),
         Err(error) => return Some(bad("certificate", error, leave)),
     };
     let secret = fs::read(context.home.path("node.key")).ok()?;
     let me = NodeKey::from_secret(secret.try_into().ok()?).node();
     let now = SystemClock::start().now();
-    Some(match membership.verify(me, now) {
+    Some(match enrolment.verify(me, now) {
         Ok(certificate) => {
             let left = table::span(certificate.expires.since_ms(now) / 1000);
             let name = &certificate.name;

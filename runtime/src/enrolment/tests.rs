@@ -45,15 +45,15 @@ fn signed(change: fn(&mut Certificate)) -> Vec<u8> {
     certificate.sign(&coordinator())
 }
 
-fn membership() -> Membership {
-    Membership {
+fn enrolment() -> Enrolment {
+    Enrolment {
         troop: coordinator().node(),
         addresses: invitation().addresses,
         certificate: signed(|_| {}),
     }
 }
 
-async fn joined(answer: Answer) -> Result<Membership, JoinError> {
+async fn joined(answer: Answer) -> Result<Enrolment, JoinError> {
     join(&invitation(), None, &wish(), NOW, async |question| {
         let secret = Secret([5; 16]);
         let (roles, name) = (RoleSet::CLIENT, "box".to_owned());
@@ -73,7 +73,7 @@ async fn whoever_is_let_in_keeps_what_was_signed_for_it_and_nothing_else() {
     let certificate = signed(|_| {});
     assert_eq!(
         joined(Answer::Joined { certificate }).await,
-        Ok(membership())
+        Ok(enrolment())
     );
     let wrong: [fn(&mut Certificate); 3] = [
         |c| c.node = NodeId([9; 32]),
@@ -102,7 +102,7 @@ async fn whoever_is_let_in_keeps_what_was_signed_for_it_and_nothing_else() {
 #[tokio::test]
 async fn a_second_troop_is_refused_and_the_same_one_is_not_asked_again() {
     let never = async |_| panic!("nobody is asked");
-    let mut elsewhere = membership();
+    let mut elsewhere = enrolment();
     elsewhere.troop = NodeId([7; 32]);
     let joined = join(&invitation(), Some(elsewhere), &wish(), NOW, never).await;
     let troop = NodeId([7; 32]);
@@ -111,13 +111,13 @@ async fn a_second_troop_is_refused_and_the_same_one_is_not_asked_again() {
     let never = async |_| panic!("nobody is asked");
     let mut moved = invitation();
     moved.addresses = vec!["10.0.0.1:9001".parse().unwrap()];
-    let joined = join(&moved, Some(membership()), &wish(), NOW, never).await;
+    let joined = join(&moved, Some(enrolment()), &wish(), NOW, never).await;
     let addresses = moved.addresses;
     assert_eq!(
         joined,
-        Ok(Membership {
+        Ok(Enrolment {
             addresses,
-            ..membership()
+            ..enrolment()
         })
     );
 
@@ -127,7 +127,7 @@ async fn a_second_troop_is_refused_and_the_same_one_is_not_asked_again() {
     for (wish, now) in [(more, NOW), (wish(), NOW.plus_ms(LIFETIME_MS))] {
         let refusal = JoinRefusal::Revoked;
         let answer = async |_| Ok(Answer::JoinRefused { refusal });
-        let joined = join(&invitation(), Some(membership()), &wish, now, answer).await;
+        let joined = join(&invitation(), Some(enrolment()), &wish, now, answer).await;
         assert_eq!(joined, Err(JoinError::Refused(JoinRefusal::Revoked)));
     }
 }
@@ -135,14 +135,14 @@ async fn a_second_troop_is_refused_and_the_same_one_is_not_asked_again() {
 #[tokio::test]
 async fn a_certificate_is_renewed_when_it_is_time() {
     let never = async |_| panic!("nobody is asked");
-    assert_eq!(renew(&membership(), ME, NOW, never).await, Ok(None));
+    assert_eq!(renew(&enrolment(), ME, NOW, never).await, Ok(None));
     let late = NOW.plus_ms(LIFETIME_MS - 1);
     let certificate = signed(|c| c.expires = NOW.plus_ms(2 * LIFETIME_MS));
     let answer = async |question| {
         assert_eq!(question, Question::Renew);
         Ok(Answer::Joined { certificate })
     };
-    let renewed = renew(&membership(), ME, late, answer).await.unwrap();
+    let renewed = renew(&enrolment(), ME, late, answer).await.unwrap();
     let expires = renewed.unwrap().verify(ME, late).unwrap().expires;
     assert_eq!(expires, NOW.plus_ms(2 * LIFETIME_MS));
     // The coordinator gives what is there already.
@@ -151,22 +151,22 @@ async fn a_certificate_is_renewed_when_it_is_time() {
             certificate: signed(|_| {}),
         })
     };
-    assert_eq!(renew(&membership(), ME, late, same).await, Ok(None));
+    assert_eq!(renew(&enrolment(), ME, late, same).await, Ok(None));
     let gone = async |_| Err(RemoteError::TimedOut { node: ME });
     assert!(matches!(
-        renew(&membership(), ME, late, gone).await,
+        renew(&enrolment(), ME, late, gone).await,
         Err(JoinError::Unanswered(_))
     ));
 }
 
 #[test]
-fn a_membership_is_kept_for_its_owner_alone_and_forgotten_on_request() {
-    let folder = std::env::temp_dir().join(format!("troop-membership-{}", std::process::id()));
+fn an_enrolment_is_kept_for_its_owner_alone_and_forgotten_on_request() {
+    let folder = std::env::temp_dir().join(format!("troop-enrolment-{}", std::process::id()));
     let home = Home::find(Some(folder.clone())).unwrap();
     home.make().unwrap();
-    assert_eq!(Membership::load(&home).unwrap(), None);
-    membership().save(&home).unwrap();
-    assert_eq!(Membership::load(&home).unwrap(), Some(membership()));
+    assert_eq!(Enrolment::load(&home).unwrap(), None);
+    enrolment().save(&home).unwrap();
+    assert_eq!(Enrolment::load(&home).unwrap(), Some(enrolment()));
     let path = home.path(FILE);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -178,22 +178,22 @@ fn a_membership_is_kept_for_its_owner_alone_and_forgotten_on_request() {
         good[..good.len() / 2].to_owned(),
         good.replace("membership/v1", "membership/v2"),
         good.replace(":9001", ":0"),
-        good.replacen(&membership().troop.to_string()[..4], "zz", 1),
+        good.replacen(&enrolment().troop.to_string()[..4], "zz", 1),
         " ".repeat(20_000),
     ];
     for text in damaged {
         fs::write(&path, &text).unwrap();
-        let error = Membership::load(&home).unwrap_err();
-        assert!(matches!(error, MembershipError::Malformed { .. }), "{text}");
+        let error = Enrolment::load(&home).unwrap_err();
+        assert!(matches!(error, EnrolmentError::Malformed { .. }), "{text}");
     }
-    assert!(Membership::forget(&home).unwrap());
-    assert!(!Membership::forget(&home).unwrap());
-    assert_eq!(Membership::load(&home).unwrap(), None);
+    assert!(Enrolment::forget(&home).unwrap());
+    assert!(!Enrolment::forget(&home).unwrap());
+    assert_eq!(Enrolment::load(&home).unwrap(), None);
     fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test]
-async fn a_node_that_runs_keeps_its_membership_good() {
+async fn a_node_that_runs_keeps_its_enrolment_good() {
     struct Late;
 
     impl Clock for Late {
@@ -208,10 +208,10 @@ async fn a_node_that_runs_keeps_its_membership_good() {
         Ok(Answer::Joined { certificate })
     };
     let mut kept = Vec::new();
-    let keep = |membership: &Membership| kept.push(membership.clone());
-    let keeping = keep_good(membership(), ME, Arc::new(Late), ask, keep);
+    let keep = |enrolment: &Enrolment| kept.push(enrolment.clone());
+    let keeping = keep_good(enrolment(), ME, Arc::new(Late), ask, keep);
     let never = tokio::time::timeout(Duration::from_millis(200), keeping).await;
     assert!(never.is_err(), "it goes on as long as the node does");
     assert_eq!(kept.len(), 1);
-    assert_ne!(kept[0].certificate, membership().certificate);
+    assert_ne!(kept[0].certificate, enrolment().certificate);
 }

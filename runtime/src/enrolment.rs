@@ -30,7 +30,7 @@ use troop_actors::questions::{Answer, Question, RemoteError};
 
 /// A troop, and what shows that this node belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Membership {
+pub struct Enrolment {
     /// The coordinator that signs for the troop.
     pub troop: NodeId,
     /// Where it was reached, the likeliest first.
@@ -50,9 +50,9 @@ pub struct Wish {
     pub name: String,
 }
 
-/// The membership cannot be read or kept.
+/// The enrolment cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
-pub enum MembershipError {
+pub enum EnrolmentError {
     /// The folder failed.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -107,9 +107,9 @@ struct Kept {
     certificate: String,
 }
 
-impl Membership {
+impl Enrolment {
     /// What the folder holds, if the node belongs anywhere.
-    pub fn load(home: &Home) -> Result<Option<Membership>, MembershipError> {
+    pub fn load(home: &Home) -> Result<Option<Enrolment>, EnrolmentError> {
         let path = home.path(FILE);
         let mut bytes = Vec::new();
         let read = File::open(&path).and_then(|file| {
@@ -120,7 +120,7 @@ impl Membership {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(disk(&path))?,
         };
-        let malformed = |message: String| MembershipError::Malformed {
+        let malformed = |message: String| EnrolmentError::Malformed {
             path: path.clone(),
             message,
         };
@@ -137,7 +137,7 @@ impl Membership {
         }
         let troop = kept.troop.parse();
         let certificate = STANDARD.decode(&kept.certificate);
-        Ok(Some(Membership {
+        Ok(Some(Enrolment {
             troop: troop.map_err(|error| malformed(format!("troop: {error}")))?,
             addresses: kept.addresses,
             certificate: certificate.map_err(|error| malformed(format!("certificate: {error}")))?,
@@ -145,7 +145,7 @@ impl Membership {
     }
 
     /// Keeps it in the folder, whole or not at all.
-    pub fn save(&self, home: &Home) -> Result<(), MembershipError> {
+    pub fn save(&self, home: &Home) -> Result<(), EnrolmentError> {
         let kept = Kept {
             schema: SCHEMA.to_owned(),
             troop: self.troop.to_string(),
@@ -157,7 +157,7 @@ impl Membership {
     }
 
     /// Forgets the troop; false if there was none to forget.
-    pub fn forget(home: &Home) -> Result<bool, MembershipError> {
+    pub fn forget(home: &Home) -> Result<bool, EnrolmentError> {
         let path = home.path(FILE);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -179,11 +179,11 @@ impl Membership {
 /// `invitation.coordinator`, and to nobody else: the secret goes with it.
 pub async fn join(
     invitation: &Invitation,
-    present: Option<Membership>,
+    present: Option<Enrolment>,
     wish: &Wish,
     now: Time,
     ask: impl AsyncFnOnce(Question) -> Result<Answer, RemoteError>,
-) -> Result<Membership, JoinError> {
+) -> Result<Enrolment, JoinError> {
     let troop = invitation.coordinator;
     if let Some(present) = present {
         if present.troop != troop {
@@ -194,7 +194,7 @@ pub async fn join(
         if good.is_ok_and(|certificate| wish.roles.within(certificate.roles)) {
             // The invitation may know better where the coordinator is now.
             let addresses = invitation.addresses.clone();
-            return Ok(Membership {
+            return Ok(Enrolment {
                 addresses,
                 ..present
             });
@@ -206,14 +206,14 @@ pub async fn join(
         name: wish.name.clone(),
     };
     let certificate = certificate_of(ask(question).await?)?;
-    let membership = Membership {
+    let enrolment = Enrolment {
         troop,
         addresses: invitation.addresses.clone(),
         certificate,
     };
-    let given = membership.verify(wish.me, now)?.roles;
+    let given = enrolment.verify(wish.me, now)?.roles;
     match wish.roles.within(given) {
-        true => Ok(membership),
+        true => Ok(enrolment),
         false => Err(JoinError::Roles {
             given,
             wanted: wish.roles,
@@ -221,42 +221,42 @@ pub async fn join(
     }
 }
 
-/// The same membership with its next certificate, where it is time for one. `ask` puts a question to the
+/// The same enrolment with its next certificate, where it is time for one. `ask` puts a question to the
 /// coordinator.
 pub async fn renew(
-    membership: &Membership,
+    enrolment: &Enrolment,
     me: NodeId,
     now: Time,
     ask: impl AsyncFnOnce(Question) -> Result<Answer, RemoteError>,
-) -> Result<Option<Membership>, JoinError> {
-    let present = membership.verify(me, now)?;
+) -> Result<Option<Enrolment>, JoinError> {
+    let present = enrolment.verify(me, now)?;
     if now < present.renew_at() {
         return Ok(None);
     }
     let certificate = certificate_of(ask(Question::Renew).await?)?;
-    let renewed = Membership {
+    let renewed = Enrolment {
         certificate,
-        ..membership.clone()
+        ..enrolment.clone()
     };
     let certificate = renewed.verify(me, now)?;
     Ok((certificate.expires > present.expires).then_some(renewed))
 }
 
-/// Keeps a membership good for as long as it is asked to: asks for the next certificate when it is time, and hands
+/// Keeps an enrolment good for as long as it is asked to: asks for the next certificate when it is time, and hands
 /// it to `keep`. A coordinator that is away is asked again.
 pub async fn keep_good(
-    mut membership: Membership,
+    mut enrolment: Enrolment,
     me: NodeId,
     clock: Arc<dyn Clock>,
     ask: impl AsyncFn(Question) -> Result<Answer, RemoteError>,
-    mut keep: impl FnMut(&Membership),
+    mut keep: impl FnMut(&Enrolment),
 ) {
     loop {
-        let renewed = renew(&membership, me, clock.now(), &ask).await;
+        let renewed = renew(&enrolment, me, clock.now(), &ask).await;
         match renewed {
             Ok(Some(renewed)) => {
                 keep(&renewed);
-                membership = renewed;
+                enrolment = renewed;
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the certificate was not renewed"),
