@@ -69,9 +69,23 @@ impl<C: Core> Seat<C> {
         effects
     }
 
-    /// The timer rang, perhaps too early.
-    pub fn wake(&mut self, now: Time) -> Vec<C::Effect> {
+    /// Sets the timer to the core's deadline by a clock that is so far ahead; says when it rings if that is new.
+    pub fn arm(&mut self, now: u64, skew: i64) -> Option<u64> {
+        let rings = when(self.core.deadline()?, skew).max(now + 1_000);
+        if self.armed.is_some_and(|armed| armed <= rings) {
+            return None;
+        }
+        self.armed = Some(rings);
+        self.armed
+    }
+
+    /// The timer rang that was armed to ring then, perhaps too early. One that was armed anew since is forgotten: where
+    /// each of them set the next, their number would grow with every timer that is moved forward.
+    pub fn wake(&mut self, now: Time, rings: u64) -> Vec<C::Effect> {
         let mut effects = Vec::new();
+        if self.armed != Some(rings) {
+            return effects;
+        }
         self.armed = None;
         if self.core.deadline().is_some_and(|deadline| deadline <= now) {
             self.core.wake(now, &mut effects);
@@ -198,8 +212,7 @@ impl Node {
 
     /// When its clock will show `time`.
     pub fn when(&self, time: Time) -> u64 {
-        let since = time.0.saturating_sub(EPOCH_MS).saturating_mul(1_000);
-        since.saturating_add_signed(-self.skew)
+        when(time, self.skew)
     }
 
     /// The number of a new life.
@@ -242,7 +255,58 @@ impl Node {
     }
 }
 
+/// When a clock that is so many microseconds ahead will show `time`.
+fn when(time: Time, skew: i64) -> u64 {
+    let since = time.0.saturating_sub(EPOCH_MS).saturating_mul(1_000);
+    since.saturating_add_signed(-skew)
+}
+
 /// The wall clock when a world begins, in milliseconds: any date will do that is not 1970.
 pub const EPOCH_MS: u64 = 1_780_000_000_000;
 /// Microseconds of a commit on a good disk.
 pub const COMMIT: u64 = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rings at its time, once.
+    struct Bell(Option<Time>);
+
+    impl Core for Bell {
+        type Input = Time;
+        type Effect = Time;
+
+        fn step(&mut self, _now: Time, input: Time, _out: &mut Vec<Time>) {
+            self.0 = Some(input);
+        }
+
+        fn deadline(&self) -> Option<Time> {
+            self.0
+        }
+
+        fn wake(&mut self, now: Time, out: &mut Vec<Time>) {
+            self.0 = None;
+            out.push(now);
+        }
+
+        fn check(&self) {}
+    }
+
+    #[test]
+    fn a_timer_that_is_moved_forward_rings_once() {
+        let at = |ms: u64| Time(EPOCH_MS + ms);
+        let mut seat = Seat::new(Bell(Some(at(500))), 1);
+        let late = seat.arm(0, 0).expect("it was not armed");
+        seat.step(at(0), at(200));
+        let early = seat.arm(0, 0).expect("it is moved forward");
+        assert_eq!((early, late), (200_000, 500_000));
+
+        assert_eq!(seat.wake(at(200), early), [at(200)]);
+        seat.step(at(200), at(700));
+        assert_eq!(seat.arm(early, 0), Some(700_000));
+        assert!(seat.wake(at(500), late).is_empty());
+        assert_eq!(seat.arm(late, 0), None, "it is armed");
+        assert_eq!(seat.wake(at(700), 700_000), [at(700)]);
+    }
+}

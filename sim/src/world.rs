@@ -44,11 +44,12 @@ enum Happening {
         life: Option<u64>,
         message: Box<Message>,
     },
-    /// An actor's timer rings.
+    /// An actor's timer rings, as it was armed to.
     Wake {
         node: usize,
         actor: Actor,
         life: u64,
+        rings: u64,
     },
     /// The first write on its way to a disk arrives there.
     Written {
@@ -281,7 +282,12 @@ impl World {
                     None => Ok(()),
                 }
             }
-            Happening::Wake { node, actor, life } => self.wake(node, actor, life),
+            Happening::Wake {
+                node,
+                actor,
+                life,
+                rings,
+            } => self.wake(node, actor, life, rings),
             Happening::Written { node, actor, life } => self.written(node, actor, life),
             Happening::Start { node } => self.start(node),
             Happening::StartActor { node, actor, life } => {

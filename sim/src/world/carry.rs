@@ -95,8 +95,8 @@ impl World {
         }
     }
 
-    /// An actor's timer rings; one of an earlier life, or one that was re-armed, does nothing.
-    pub(super) fn wake(&mut self, at: usize, actor: Actor, life: u64) -> Verdict {
+    /// An actor's timer rings; one of an earlier life, or one that was re-armed since, does nothing.
+    pub(super) fn wake(&mut self, at: usize, actor: Actor, life: u64, rings: u64) -> Verdict {
         if self.nodes[at].actor_life(actor) != Some(life) {
             return Ok(());
         }
@@ -104,35 +104,35 @@ impl World {
         let node = &mut self.nodes[at];
         match actor {
             Actor::Session(request) => {
-                let effects = woken(node.sessions.get_mut(&request), now);
+                let effects = woken(node.sessions.get_mut(&request), now, rings);
                 self.carry(at, actor, effects, None)
             }
             Actor::Scheduler => {
-                let effects = woken(node.scheduler.as_mut(), now);
+                let effects = woken(node.scheduler.as_mut(), now, rings);
                 self.carry(at, actor, effects, None)
             }
             Actor::Ledger => {
-                let effects = woken(node.ledger.as_mut(), now);
+                let effects = woken(node.ledger.as_mut(), now, rings);
                 self.carry(at, actor, effects, None)
             }
             Actor::TicketIssuer => {
-                let effects = woken(node.issuer.as_mut(), now);
+                let effects = woken(node.issuer.as_mut(), now, rings);
                 self.carry(at, actor, effects, None)
             }
             Actor::Doorkeeper => {
-                let effects = woken(node.door.as_mut(), now);
+                let effects = woken(node.door.as_mut(), now, rings);
                 self.carry(at, actor, effects, None)
             }
             Actor::EngineProcess => {
-                let effects = woken(node.keeper.as_mut(), now);
+                let effects = woken(node.keeper.as_mut(), now, rings);
                 self.carry(at, actor, effects, None)
             }
             Actor::GpuMonitor => {
-                let effects = woken(node.monitor.as_mut(), now);
+                let effects = woken(node.monitor.as_mut(), now, rings);
                 self.carry(at, actor, effects, None)
             }
             Actor::Outbox => {
-                let effects = woken(node.outbox.as_mut(), now);
+                let effects = woken(node.outbox.as_mut(), now, rings);
                 self.carry(at, actor, effects, None)
             }
         }
@@ -204,62 +204,25 @@ impl World {
     pub(super) fn arm(&mut self, at: usize, actor: Actor) {
         let now = self.now;
         let node = &mut self.nodes[at];
-        let deadline = match actor {
-            Actor::Session(request) => node
-                .sessions
-                .get(&request)
-                .and_then(|seat| seat.core.deadline()),
-            Actor::Scheduler => node
-                .scheduler
-                .as_ref()
-                .and_then(|seat| seat.core.deadline()),
-            Actor::Ledger => node.ledger.as_ref().and_then(|seat| seat.core.deadline()),
-            Actor::TicketIssuer => node.issuer.as_ref().and_then(|seat| seat.core.deadline()),
-            Actor::Doorkeeper => node.door.as_ref().and_then(|seat| seat.core.deadline()),
-            Actor::EngineProcess => node.keeper.as_ref().and_then(|seat| seat.core.deadline()),
-            Actor::GpuMonitor => node.monitor.as_ref().and_then(|seat| seat.core.deadline()),
-            Actor::Outbox => node.outbox.as_ref().and_then(|seat| seat.core.deadline()),
-        };
-        let Some(deadline) = deadline else { return };
-        let rings = node.when(deadline).max(now + 1_000);
+        let skew = node.skew;
         let armed = match actor {
-            Actor::Session(request) => node
-                .sessions
-                .get_mut(&request)
-                .map(|seat| (&mut seat.armed, seat.life)),
-            Actor::Scheduler => node
-                .scheduler
-                .as_mut()
-                .map(|seat| (&mut seat.armed, seat.life)),
-            Actor::Ledger => node
-                .ledger
-                .as_mut()
-                .map(|seat| (&mut seat.armed, seat.life)),
-            Actor::TicketIssuer => node
-                .issuer
-                .as_mut()
-                .map(|seat| (&mut seat.armed, seat.life)),
-            Actor::Doorkeeper => node.door.as_mut().map(|seat| (&mut seat.armed, seat.life)),
-            Actor::EngineProcess => node
-                .keeper
-                .as_mut()
-                .map(|seat| (&mut seat.armed, seat.life)),
-            Actor::GpuMonitor => node
-                .monitor
-                .as_mut()
-                .map(|seat| (&mut seat.armed, seat.life)),
-            Actor::Outbox => node
-                .outbox
-                .as_mut()
-                .map(|seat| (&mut seat.armed, seat.life)),
+            Actor::Session(request) => armed(node.sessions.get_mut(&request), now, skew),
+            Actor::Scheduler => armed(node.scheduler.as_mut(), now, skew),
+            Actor::Ledger => armed(node.ledger.as_mut(), now, skew),
+            Actor::TicketIssuer => armed(node.issuer.as_mut(), now, skew),
+            Actor::Doorkeeper => armed(node.door.as_mut(), now, skew),
+            Actor::EngineProcess => armed(node.keeper.as_mut(), now, skew),
+            Actor::GpuMonitor => armed(node.monitor.as_mut(), now, skew),
+            Actor::Outbox => armed(node.outbox.as_mut(), now, skew),
         };
-        let Some((armed, life)) = armed else { return };
-        if armed.is_some_and(|armed| armed <= rings) {
-            return;
-        }
-        *armed = Some(rings);
-        let node = at;
-        self.push(rings, Happening::Wake { node, actor, life });
+        let Some((rings, life)) = armed else { return };
+        let wake = Happening::Wake {
+            node: at,
+            actor,
+            life,
+            rings,
+        };
+        self.push(rings, wake);
     }
 }
 
@@ -267,8 +230,14 @@ fn stepped<C: Core>(seat: Option<&mut Seat<C>>, now: Time, input: C::Input) -> V
     seat.map_or_else(Vec::new, |seat| seat.step(now, input))
 }
 
-fn woken<C: Core>(seat: Option<&mut Seat<C>>, now: Time) -> Vec<C::Effect> {
-    seat.map_or_else(Vec::new, |seat| seat.wake(now))
+fn woken<C: Core>(seat: Option<&mut Seat<C>>, now: Time, rings: u64) -> Vec<C::Effect> {
+    seat.map_or_else(Vec::new, |seat| seat.wake(now, rings))
+}
+
+/// When a timer that was set just now rings, and in which life of its actor.
+fn armed<C: Core>(seat: Option<&mut Seat<C>>, now: u64, skew: i64) -> Option<(u64, u64)> {
+    let seat = seat?;
+    Some((seat.arm(now, skew)?, seat.life))
 }
 
 impl Watched for session::protocol::Effect {
