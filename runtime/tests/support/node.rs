@@ -30,18 +30,22 @@ impl Folder {
 
     /// A new one, without a model.
     pub(crate) fn empty() -> Folder {
+        Folder::empty_entered_by(Vec::new())
+    }
+
+    /// The same, of a machine that is entered by these words.
+    pub(crate) fn empty_entered_by(words: Vec<String>) -> Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("troop-{}-{number}", std::process::id()));
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         made.expect("a folder for the node alone");
-        Folder(path, Vec::new())
+        Folder(path, words)
     }
 
     /// A new one of a machine that is entered by these words.
     pub(crate) fn entered_by(words: Vec<String>) -> Folder {
-        let mut folder = Folder::empty();
-        folder.1 = words;
+        let folder = Folder::empty_entered_by(words);
         let from = format!("file:{}", test_model::test_model().display());
         let pulled = folder.troop(&["pull", "smollm2", "--from", &from]);
         assert!(
@@ -84,13 +88,20 @@ impl Folder {
 
     /// Asks the node over the owner's socket; returns the status.
     pub(crate) fn post(&self, path: &str, body: &str) -> std::io::Result<u16> {
-        let mut socket = UnixStream::connect(self.0.join("ctl.sock"))?;
+        let request = Request::new("POST", path, body, None);
+        Ok(request.over(self.socket()?)?.status)
+    }
+
+    /// Asks the node over the owner's socket; returns what it answers.
+    pub(crate) fn get(&self, path: &str) -> std::io::Result<Value> {
+        let request = Request::new("GET", path, "", None);
+        Ok(request.over(self.socket()?)?.whole()?.json)
+    }
+
+    fn socket(&self) -> std::io::Result<UnixStream> {
+        let socket = UnixStream::connect(self.0.join("ctl.sock"))?;
         socket.set_read_timeout(Some(READ_TIME_MAX))?;
-        socket.write_all(Request::new("POST", path, body, None).0.as_bytes())?;
-        let mut line = String::new();
-        BufReader::new(socket).read_line(&mut line)?;
-        let status = line.split(' ').nth(1).and_then(|word| word.parse().ok());
-        status.ok_or_else(|| std::io::Error::other("no status line"))
+        Ok(socket)
     }
 }
 
@@ -244,10 +255,14 @@ impl Request {
     }
 
     fn send(&self, address: &str) -> std::io::Result<Stream> {
-        let mut socket = TcpStream::connect(address)?;
+        let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(READ_TIME_MAX))?;
+        self.over(socket)
+    }
+
+    fn over(&self, mut socket: impl Read + Write + Send + 'static) -> std::io::Result<Stream> {
         socket.write_all(self.0.as_bytes())?;
-        let mut from = BufReader::new(socket);
+        let mut from: BufReader<Box<dyn Read + Send>> = BufReader::new(Box::new(socket));
         let mut line = String::new();
         from.read_line(&mut line)?;
         let status = line
@@ -276,7 +291,7 @@ impl Request {
 pub(crate) struct Stream {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    from: BufReader<TcpStream>,
+    from: BufReader<Box<dyn Read + Send>>,
 }
 
 impl Stream {

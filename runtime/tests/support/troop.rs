@@ -24,8 +24,12 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn start(host: Host, args: &[&str]) -> Machine {
+        Machine::start_in(Folder::entered_by(host.words()), host, args)
+    }
+
+    pub(crate) fn start_in(folder: Folder, host: Host, args: &[&str]) -> Machine {
         let mut machine = Machine {
-            folder: Folder::entered_by(host.words()),
+            folder,
             args: args.iter().map(ToString::to_string).collect(),
             port: host.port(),
             host,
@@ -55,6 +59,14 @@ impl Machine {
             node.kill();
         }
     }
+
+    /// Stops it in good order.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            node.signal("-TERM");
+            let _ = node.process.wait();
+        }
+    }
 }
 
 pub(crate) struct Troop {
@@ -66,6 +78,11 @@ pub(crate) struct Troop {
 
 impl Troop {
     pub(crate) fn start(network: &Network) -> Troop {
+        Troop::start_with(network, network.here())
+    }
+
+    /// With the client there.
+    pub(crate) fn start_with(network: &Network, here: Host) -> Troop {
         let coordinator = Machine::start(network.host(2), &["--role", "coordinator"]);
         let workers = [3, 4].map(|number| {
             let token = invite(&coordinator, "worker");
@@ -74,7 +91,7 @@ impl Troop {
             (worker.id(), worker)
         });
         let token = invite(&coordinator, "client");
-        let client = Machine::start(network.here(), &["--join", &token]);
+        let client = Machine::start(here, &["--join", &token]);
         let troop = Troop {
             coordinator,
             workers: workers.into(),
