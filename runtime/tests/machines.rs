@@ -5,106 +5,22 @@
 
 #[path = "support/network.rs"]
 mod network;
+#[path = "support/strikes.rs"]
+mod strikes;
 #[path = "support/node.rs"]
 #[allow(dead_code)] // Each test program uses a part of it.
 mod support;
 #[path = "support/troop.rs"]
+#[allow(dead_code)] // The same.
 mod troop;
 
-use network::{Network, Socket, on_a_network};
+use network::{Network, Socket, on_a_network, relay};
 use serde_json::{Value, json};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
+use strikes::{Strike, strike_at, survives};
 use support::{Folder, until};
 use troop::{Machine, Troop, invite, now, read, rounds, story};
-
-/// What happens to the worker that serves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Strike {
-    Kill,
-    Freeze,
-    Pause,
-    /// Nothing passes between it and the client.
-    Partition,
-}
-
-/// Asks for the same thing again and again while the worker that serves it is struck, and compares with the
-/// run that nothing happened to.
-fn survives(troop: &mut Troop, body: &Value, strike: Strike, times: usize) {
-    let before = troop.spent();
-    let calm = read(troop.ask(body), 0, |_| {});
-    let price = troop.paid_since(before);
-    let mut gaps = Vec::new();
-    for round in 0..times {
-        let before = troop.spent();
-        // Anywhere, elsewhere each time.
-        let at = 1 + (round * 89 + 37) % (calm.pieces - 1);
-        let mut struck = None;
-        let stream = troop.ask(body);
-        let id = stream.header("x-request-id").expect("an id").to_owned();
-        let found = read(stream, at, |worker| {
-            strike_at(troop, worker, strike);
-            struck = Some(worker.to_owned());
-        });
-        assert_eq!(found.choices, calm.choices, "{strike:?}, round {round}");
-        let struck = struck.expect("the stream was long enough");
-        let machine = troop.workers.get_mut(&struck).expect("a worker");
-        match strike {
-            Strike::Kill => machine.run(),
-            Strike::Freeze => machine.node().signal("-CONT"),
-            Strike::Pause => drop(machine.folder.json(&["resume"])),
-            Strike::Partition => machine.host.heal(),
-        }
-        assert_eq!(troop.paid_since(before), price, "one bill");
-        explained(troop, &id, &struck, price);
-        troop.whole();
-        gaps.push(found.gap);
-    }
-    gaps.sort();
-    let rank = |share: usize| gaps[(gaps.len() * share / 100).min(gaps.len() - 1)];
-    println!(
-        "{strike:?}: {times} of {times} the same bytes, one bill; gap median {:.2?}, 99 % {:.2?}",
-        rank(50),
-        rank(99)
-    );
-}
-
-/// What became of a request is told where it was asked and where it was decided.
-fn explained(troop: &Troop, id: &str, struck: &str, price: u64) {
-    let told = troop.client.folder.json(&["explain", id]);
-    assert_eq!(
-        (&told["state"], &told["missing"]),
-        (&json!("done"), &Value::Null)
-    );
-    let attempts = told["attempts"].as_array().expect("attempts");
-    let first = &attempts[0];
-    assert_eq!(first["worker"], struck, "{told}");
-    let chosen = first["candidates"][0]["finding"] == "chosen";
-    assert!(first["lost"].is_string() && chosen, "{told}");
-    let last = attempts.last().expect("there are two");
-    assert!(last["worker"] != struck && last["lost"].is_null(), "{told}");
-    assert_eq!(told["bill"]["paid_micros"], price, "{told}");
-    let words = troop.client.folder.troop(&["explain", id]);
-    assert!(String::from_utf8_lossy(&words.stdout).contains("lost after"));
-    let told = troop.coordinator.folder.json(&["explain", id]);
-    assert_eq!(told["bill"]["paid_micros"], price, "{told}");
-    assert!(told["missing"].is_string(), "{told}");
-    // It is nobody else's business.
-    let mut others = troop.workers.iter().filter(|(id, _)| *id != struck);
-    let (_, other) = others.next().expect("there are two");
-    let asked = other.folder.troop(&["explain", id]);
-    assert_eq!(asked.status.code(), Some(3));
-}
-
-fn strike_at(troop: &mut Troop, worker: &str, strike: Strike) {
-    let machine = troop.workers.get_mut(worker).expect("a worker");
-    match strike {
-        Strike::Kill => machine.kill(),
-        Strike::Freeze => machine.node().signal("-STOP"),
-        Strike::Pause => drop(machine.folder.json(&["pause"])),
-        Strike::Partition => machine.host.cut_from(&troop.client.host),
-    }
-}
 
 /// Exactly as many tokens as in the long rounds are promised; fewer in the short ones.
 fn plain() -> Value {
@@ -314,29 +230,58 @@ fn a_hang_up_ends_the_work_at_the_worker_within_a_step() {
     let name = "a_hang_up_ends_the_work_at_the_worker_within_a_step";
     on_a_network(name, |network| {
         let troop = Troop::start(&network);
-        let hang_ups = rounds(10, 100);
-        for round in 0..hang_ups {
-            let mut stream = troop.ask(&plain());
-            for _ in 0..=round % 30 {
-                stream.event().expect("the stream goes on");
-            }
+        hangs_up(&troop, rounds(10, 100));
+    });
+}
+
+fn hangs_up(troop: &Troop, times: usize) {
+    for round in 0..times {
+        let mut stream = troop.ask(&plain());
+        for _ in 0..=round % 30 {
+            stream.event().expect("the stream goes on");
         }
-        let engines = || {
-            let workers = troop.workers.values();
-            workers.map(|worker| worker.folder.json(&["ps"])["engines"][0].clone())
-        };
-        let sum = |field: &str| -> u64 {
-            let counts = engines().map(|engine| engine[field].as_u64().expect("a count"));
-            counts.sum()
-        };
-        until("all have heard of it", || {
-            (sum("cancelled") == hang_ups as u64).then_some(())
+    }
+    let engines = || {
+        let workers = troop.workers.values();
+        workers.map(|worker| worker.folder.json(&["ps"])["engines"][0].clone())
+    };
+    let sum = |field: &str| -> u64 {
+        let counts = engines().map(|engine| engine[field].as_u64().expect("a count"));
+        counts.sum()
+    };
+    until("all have heard of it", || {
+        (sum("cancelled") == times as u64).then_some(())
+    });
+    for engine in engines() {
+        let late = engine["steps_after_cancel_max"].as_u64();
+        assert!(late <= Some(1), "{engine}");
+        assert_eq!(engine["pages_free"], engine["pages"]);
+    }
+}
+
+/// A client in another town reads the same bytes, and waits a little longer for them.
+#[test]
+fn from_afar_a_stream_survives_its_worker_and_a_hang_up_is_heard() {
+    let name = "from_afar_a_stream_survives_its_worker_and_a_hang_up_is_heard";
+    on_a_network(name, |network| {
+        if !network.is_separate() {
+            return;
+        }
+        let here = network.here();
+        here.far_from(&[2, 3, 4]);
+        let mut troop = Troop::start_with(&network, here);
+        let ways = until("the client knows how far away all are", || {
+            let listed = troop.client.folder.json(&["nodes"]);
+            let nodes = listed["nodes"].as_array().expect("nodes");
+            let ways = nodes.iter().filter_map(|node| node["rtt_micros"].as_u64());
+            let ways: Vec<u64> = ways.collect();
+            (ways.len() == 3).then_some(ways)
         });
-        for engine in engines() {
-            let late = engine["steps_after_cancel_max"].as_u64();
-            assert!(late <= Some(1), "{engine}");
-            assert_eq!(engine["pages_free"], engine["pages"]);
-        }
+        let near = 2 * relay::DELAY_MICROS.start;
+        assert!(ways.iter().all(|way| *way >= near), "{ways:?}");
+        println!("there and back takes {ways:?} us");
+        survives(&mut troop, &plain(), Strike::Kill, rounds(1, 50));
+        hangs_up(&troop, rounds(3, 50));
     });
 }
 

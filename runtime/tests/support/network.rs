@@ -3,9 +3,13 @@
 //! The test that wants them is run once more by `unshare`, as the root of a user namespace in which it may make
 //! interfaces and rules: nothing of it is seen outside, and all of it is gone with that process.
 
+#[path = "relay.rs"]
+pub(crate) mod relay;
+
 use super::support::until;
+use relay::relay;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
 /// Runs `body` among machines with a network of their own; `name` is the test's.
@@ -15,8 +19,9 @@ pub(crate) fn on_a_network(name: &str, body: impl FnOnce(Network)) {
     }
     if !permitted() {
         // Past the harness, which keeps what passing tests print to itself: what is left out must be seen.
-        let said =
-            format!("{name}: no network namespaces here, so without partitions, loss and scan\n");
+        let said = format!(
+            "{name}: no network namespaces here, so without partitions, loss, delay and scan\n"
+        );
         let _ = std::io::stderr().write_all(said.as_bytes());
         return body(Network::loopback());
     }
@@ -68,7 +73,7 @@ impl Network {
         Network { separate: true }
     }
 
-    /// Whether partitions, loss and scans are possible.
+    /// Whether partitions, loss, delay and scans are possible.
     pub(crate) fn is_separate(&self) -> bool {
         self.separate
     }
@@ -148,7 +153,7 @@ impl Host {
     /// Where its node is to listen for others.
     pub(crate) fn port(&self) -> String {
         match self.number {
-            Some(_) => "0.0.0.0:9001".to_owned(),
+            Some(_) => format!("0.0.0.0:{PORT}"),
             None => {
                 let free = std::net::UdpSocket::bind("127.0.0.1:0");
                 let free = free.and_then(|socket| socket.local_addr());
@@ -176,6 +181,32 @@ impl Host {
             "add rule inet troop inward udp dport 1-65535 numgen random mod 100 < {percent} drop"
         );
         rules(&self.words(), &rule);
+    }
+
+    /// What its node and those of the machines with these numbers say to each other takes long, whoever begins. It has
+    /// to be the test's own, whose sockets stand between, and its node has yet to start.
+    pub(crate) fn far_from(&self, others: &[u8]) {
+        let own = self.number.filter(|number| *number == HERE);
+        let own = address(own.expect("where the test is"));
+        for (name, hook) in [("leaving", "output"), ("arriving", "prerouting")] {
+            let chain =
+                format!("add chain inet troop {name} {{ type nat hook {hook} priority -100; }}");
+            rules(&[], &chain);
+        }
+        for other in others.iter().map(|number| address(*number)) {
+            let there = relay(own, SocketAddr::from((other, PORT)));
+            let here = relay(own, SocketAddr::from((own, PORT)));
+            for rule in [
+                format!(
+                    "leaving udp sport {PORT} ip daddr {other} udp dport {PORT} dnat ip to {there}"
+                ),
+                format!(
+                    "arriving ip saddr {other} ip daddr {own} udp dport {PORT} dnat ip to {here}"
+                ),
+            ] {
+                rules(&[], &format!("add rule inet troop {rule}"));
+            }
+        }
     }
 
     /// Everything passes again.
@@ -268,5 +299,7 @@ fn run(words: &[String], line: &str) {
 }
 
 const INSIDE: &str = "TROOP_TEST_INSIDE";
+/// Where each node listens for others.
+const PORT: u16 = 9001;
 /// The test's own number on the bridge.
 const HERE: u8 = 1;
