@@ -115,6 +115,7 @@ pub fn admit(
                 Input::Grant { .. } => internal("Ledger::Grant"),
                 Input::Hold(_) => internal("Ledger::Hold"),
                 Input::Settle { from: said, .. } => speaker("Settle.from", *said, from),
+                Input::Claim { from: said, .. } => speaker("Claim.from", *said, from),
                 Input::Persisted { .. } => internal("Ledger::Persisted"),
                 Input::PersistFailed { .. } => internal("Ledger::PersistFailed"),
             }
@@ -136,6 +137,9 @@ pub fn admit(
                 Input::Serve { .. } => internal("EngineProcess::Serve"),
                 Input::Start { .. } => internal("EngineProcess::Start"),
                 Input::Cancel { peer, .. } => speaker("Cancel.peer", *peer, from),
+                Input::Vouch { peer, .. } => speaker("Vouch.peer", *peer, from),
+                Input::Paid { .. } => coordinator("EngineProcess::Paid", from, wiring),
+                Input::Kept { .. } => internal("EngineProcess::Kept"),
                 Input::Frame { .. } => internal("EngineProcess::Frame"),
                 Input::Exited { .. } => internal("EngineProcess::Exited"),
                 Input::Drain { .. } => internal("EngineProcess::Drain"),

@@ -1,8 +1,9 @@
 //! Keeps engines running: starts, probes, restarts them, and carries their words.
 //!
 //! Lives on workers. Each engine is a child process of this actor; it gets work from the `Doorkeeper`, tells
-//! `Session`s how it goes, signs the worker's half of every receipt, and reports to the `Scheduler`. When it dies its
-//! children die with it, sessions notice the silence or the loss, and resume on the next life.
+//! `Session`s how it goes, signs the worker's half of every receipt, has the `Outbox` claim what a client leaves unpaid,
+//! and reports to the `Scheduler`. When it dies its children die with it, sessions notice the silence or the loss, and
+//! resume on the next life.
 
 mod child;
 mod keeper;

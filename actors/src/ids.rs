@@ -118,6 +118,11 @@ impl AttemptId {
             &[&hold.0, &number.to_le_bytes()],
         )))
     }
+
+    /// Another id that follows from it: the worker's name for what its client calls by this one.
+    pub fn counterpart(self) -> AttemptId {
+        AttemptId(short(digest("troop/attempt/worker/v1", &[&self.0])))
+    }
 }
 
 impl MemberId {

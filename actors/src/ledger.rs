@@ -1,7 +1,7 @@
 //! Keeps the books: accounts, holds, settlements, and the chain of entries.
 //!
-//! Lives on coordinators. The `Scheduler` orders holds, `Outbox`es of all nodes deliver receipts; the command
-//! line grants and reads through [`LedgerHandle`]. When it dies nothing acknowledged is lost: it reopens its file,
+//! Lives on coordinators. The `Scheduler` orders holds, `Outbox`es of all nodes deliver receipts and claims; the
+//! command line grants and reads through [`LedgerHandle`]. When it dies nothing acknowledged is lost: it reopens its file,
 //! replays every entry and checks the chain. A commit that fails makes it die on purpose.
 
 mod accounts;
@@ -11,7 +11,7 @@ pub mod protocol;
 mod store;
 
 pub use accounts::{
-    Account, Accounts, Hold, LATE_MS, Resolution, STANDBYS_MAX, SUPPLY_MAX, Standby,
+    Account, Accounts, Hold, LATE_MS, Noted, Resolution, STANDBYS_MAX, SUPPLY_MAX, Standby,
 };
 pub use book::{Book, ReplayError};
 pub use entry::{Batch, Entry, Fact};

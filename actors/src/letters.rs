@@ -6,11 +6,11 @@
 
 use crate::contract::Time;
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Event, Failure, Work};
-use crate::ids::{AttemptId, NodeId, RequestId};
+use crate::generate::{Event, Failure, Tally, Work};
+use crate::ids::{AttemptId, NodeId, RequestId, Signature};
 use crate::ledger::protocol::Outcome;
 use crate::outbox::protocol::ParcelId;
-use crate::receipt::{Half, Signed};
+use crate::receipt::{Claim, Half, Signed};
 use crate::routing::Message;
 use crate::scheduler::protocol::{Admit, Refusal, WorkerReport};
 use crate::session::protocol::Grant;
@@ -101,6 +101,27 @@ pub enum Letter {
         /// The list, if it is news.
         revocations: Option<Box<Revocations>>,
     },
+    /// A client vouches for what an attempt has delivered.
+    Vouch {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it has delivered.
+        tally: Tally,
+        /// The client's.
+        signature: Signature,
+    },
+    /// A worker's claim.
+    Claim {
+        /// The parcel it came in.
+        parcel: ParcelId,
+        /// The claim.
+        claim: Box<Claim>,
+    },
+    /// A worker's attempt is paid.
+    Paid {
+        /// The attempt.
+        attempt: AttemptId,
+    },
 }
 
 impl Letter {
@@ -153,6 +174,24 @@ impl Letter {
                 there,
                 revocations,
             }),
+            Letter::Vouch {
+                attempt,
+                tally,
+                signature,
+            } => Message::EngineProcess(engine_process::protocol::Input::Vouch {
+                peer: from,
+                attempt,
+                tally,
+                signature,
+            }),
+            Letter::Claim { parcel, claim } => Message::Ledger(ledger::protocol::Input::Claim {
+                from,
+                parcel,
+                claim,
+            }),
+            Letter::Paid { attempt } => {
+                Message::EngineProcess(engine_process::protocol::Input::Paid { attempt })
+            }
         }
     }
 }
@@ -283,6 +322,11 @@ pub fn mail(message: Message) -> Option<Mail> {
                     parcel,
                     receipt,
                 } => Mail::Letter(Letter::Settle { parcel, receipt }),
+                Input::Claim {
+                    from: _,
+                    parcel,
+                    claim,
+                } => Mail::Letter(Letter::Claim { parcel, claim }),
                 Input::Grant { .. }
                 | Input::Hold(_)
                 | Input::Persisted { .. }
@@ -330,8 +374,20 @@ pub fn mail(message: Message) -> Option<Mail> {
             use engine_process::protocol::Input;
             match input {
                 Input::Cancel { peer: _, attempt } => Mail::Cancel(attempt),
+                Input::Vouch {
+                    peer: _,
+                    attempt,
+                    tally,
+                    signature,
+                } => Mail::Letter(Letter::Vouch {
+                    attempt,
+                    tally,
+                    signature,
+                }),
+                Input::Paid { attempt } => Mail::Letter(Letter::Paid { attempt }),
                 Input::Serve { .. }
                 | Input::Start { .. }
+                | Input::Kept { .. }
                 | Input::Frame { .. }
                 | Input::Exited { .. }
                 | Input::Drain { .. }

@@ -6,6 +6,7 @@
 //! Session ─Admit─> Scheduler ─Hold─> Ledger ─Held─> Scheduler ─Issue─> TicketIssuer ─Granted─> Session
 //! Session ─Knock(ticket, work)─> Doorkeeper ─Start─> EngineProcess ═frames═> Engine (a child process)
 //! Session <═tokens with positions═ EngineProcess          Session ─receipt─> Outbox ─Settle─> Ledger
+//! Session ─vouchers─> EngineProcess ─what its client left unpaid─> Outbox ─Claim─> Ledger
 //! ```
 //!
 //! What the stations share comes first: the [`contract`] between core and shell, [`ids`], the words they

@@ -1,14 +1,15 @@
 //! What is owed and not yet acknowledged, kept on disk until it is.
 //!
-//! Lives on every node. `Session`s hand receipts in; it delivers them to the coordinator's `Ledger` again and again
-//! until that has answered for good. When it dies it reopens its file and delivers what it finds there.
+//! Lives on every node. `Session`s hand in receipts, an `EngineProcess` what its clients left unpaid; it delivers
+//! them to the coordinator's `Ledger` again and again until that has answered for good. When it dies it reopens its
+//! file and delivers what it finds there.
 
 pub mod protocol;
 mod store;
 mod tray;
 
 pub use store::OutboxStore;
-pub use tray::Tray;
+pub use tray::{RETRY_MS_MAX, Tray};
 
 use crate::ledger::protocol::Outcome;
 use crate::names;
@@ -139,7 +140,7 @@ impl Outbox {
             outcome: Outcome::Rejected { reason },
         } = &input
         {
-            tracing::warn!(%parcel, reason, "the ledger will not pay a receipt");
+            tracing::warn!(%parcel, reason, "the ledger will not pay a receipt or a claim");
         }
         let ports = state.seat.step(input);
         state.perform(ports, &myself)?;

@@ -1,7 +1,12 @@
-//! What was delivered, signed by both sides: the only thing a settlement rests on.
+//! What was delivered, signed by both sides: what a settlement rests on.
 //!
 //! The worker signs its half when an attempt closes; the client's session compares it with what it received
-//! and signs the same words. No prompt and no output is in it, only counts and a hash of the ids.
+//! and signs the same words. No prompt and no output is in it, only counts and a hash of the ids. Where the
+//! client does not sign in the end, what it vouched for on the way stands in.
+
+mod voucher;
+
+pub use voucher::{Claim, Evidence, VOUCH_MS, VOUCH_TOKENS};
 
 use crate::generate::Tally;
 use crate::ids::{

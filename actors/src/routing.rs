@@ -14,6 +14,7 @@ pub use ports::{
 
 use crate::ids::{NodeId, RequestId};
 use crate::outbox::protocol::Parcel;
+use crate::receipt::Evidence;
 use crate::session::protocol::Input as Session;
 use crate::{
     admissions, doorkeeper, engine_process, keyring, ledger, outbox, scheduler, session,
@@ -81,6 +82,13 @@ fn to_session<P>(client: NodeId, request: RequestId, input: Session) -> Out<P> {
     letter(client, Message::Session(request, input))
 }
 
+fn post<P>(parcel: Box<Parcel>, wiring: &Wiring) -> Out<P> {
+    letter(
+        wiring.me,
+        Message::Outbox(outbox::protocol::Input::Post(parcel)),
+    )
+}
+
 impl Routed for session::protocol::Effect {
     type Port = SessionPort;
 
@@ -127,10 +135,24 @@ impl Routed for session::protocol::Effect {
                     }),
                 )
             }
-            Effect::Post(parcel) => letter(
-                wiring.me,
-                Message::Outbox(outbox::protocol::Input::Post(parcel)),
-            ),
+            Effect::Vouch {
+                worker,
+                attempt,
+                tally,
+                signature,
+            } => {
+                let peer = wiring.me;
+                letter(
+                    worker,
+                    Message::EngineProcess(engine_process::protocol::Input::Vouch {
+                        peer,
+                        attempt,
+                        tally,
+                        signature,
+                    }),
+                )
+            }
+            Effect::Post(parcel) => post(parcel, wiring),
             Effect::Greet { worker } => Out::Port(SessionPort::Greet(worker)),
             Effect::Deliver(delivery) => Out::Port(SessionPort::Deliver(delivery)),
             Effect::Close => Out::Port(SessionPort::Close),
@@ -210,6 +232,10 @@ impl Routed for ledger::protocol::Effect {
             } => letter(
                 to,
                 Message::Outbox(outbox::protocol::Input::Answered { parcel, outcome }),
+            ),
+            Effect::Paid { worker, attempt } => letter(
+                worker,
+                Message::EngineProcess(engine_process::protocol::Input::Paid { attempt }),
             ),
         }
     }
@@ -322,6 +348,7 @@ impl Routed for engine_process::protocol::Effect {
                 attempt,
                 reason,
             } => to_session(client, request, Session::Turned { attempt, reason }),
+            Effect::Post(parcel) => post(parcel, wiring),
             Effect::Report(report) => letter(
                 wiring.coordinator,
                 Message::Scheduler(scheduler::protocol::Input::Report(report)),
@@ -348,16 +375,26 @@ impl Routed for outbox::protocol::Effect {
             Effect::Posted { request, parcel } => {
                 to_session(wiring.me, request, Session::Posted { attempt: parcel })
             }
+            Effect::Kept { attempt } => letter(
+                wiring.me,
+                Message::EngineProcess(engine_process::protocol::Input::Kept { attempt }),
+            ),
             Effect::Deliver(parcel) => {
-                let Parcel { id, to, receipt } = *parcel;
-                letter(
-                    to,
-                    Message::Ledger(ledger::protocol::Input::Settle {
-                        from: wiring.me,
-                        parcel: id,
+                let Parcel { id, to, evidence } = *parcel;
+                let (from, parcel) = (wiring.me, id);
+                let input = match evidence {
+                    Evidence::Receipt(receipt) => ledger::protocol::Input::Settle {
+                        from,
+                        parcel,
                         receipt: Box::new(receipt),
-                    }),
-                )
+                    },
+                    Evidence::Claim(claim) => ledger::protocol::Input::Claim {
+                        from,
+                        parcel,
+                        claim: Box::new(claim),
+                    },
+                };
+                letter(to, Message::Ledger(input))
             }
         }
     }

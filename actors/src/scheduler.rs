@@ -106,9 +106,11 @@ impl SchedulerHandle {
         };
         // What it cost is the ledger's to say.
         let ledger = LedgerHandle::new(self.0.clone());
-        if let Ok(Some(Resolution::Posted(paid, _))) = ledger.ending(HoldId::of(request)).await {
-            story.paid = Some(paid);
-        }
+        (story.paid, story.vouched) = match ledger.ending(HoldId::of(request)).await {
+            Ok(Some(Resolution::Posted(paid, _))) => (Some(paid), false),
+            Ok(Some(Resolution::Vouched(paid, _))) => (Some(paid), true),
+            _ => (None, false),
+        };
         Ok(Some(story))
     }
 

@@ -49,11 +49,13 @@ pub enum Fault {
     Unplugged,
     /// F23: a stranger shows stolen tickets, cancels what is not its own, and sends receipts it has altered.
     Forgery,
+    /// F23: clients take whole answers and do not sign for them, or not even vouch.
+    Freeloading,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 19] = [
+    pub const ALL: [Fault; 20] = [
         Fault::Loss,
         Fault::Delay,
         Fault::Duplicate,
@@ -73,6 +75,7 @@ impl Fault {
         Fault::ActorDeath,
         Fault::Unplugged,
         Fault::Forgery,
+        Fault::Freeloading,
     ];
 
     /// The mean time between two of its strikes at full strength, in milliseconds; `None` for what is not a
@@ -84,7 +87,8 @@ impl Fault {
             | Fault::Duplicate
             | Fault::Reorder
             | Fault::Skew
-            | Fault::Forgery => None,
+            | Fault::Forgery
+            | Fault::Freeloading => None,
             Fault::Clog => Some(2_000),
             Fault::ActorDeath | Fault::DiskError => Some(4_000),
             Fault::EngineDeath | Fault::EngineStall | Fault::SlowDisk => Some(6_000),

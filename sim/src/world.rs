@@ -9,10 +9,12 @@ mod carry;
 mod describe;
 mod engines;
 mod forgery;
+mod freeloading;
 mod heal;
 mod lives;
 mod machine;
 mod strikes;
+mod watch;
 
 use crate::checker::books::Books;
 use crate::checker::endings::{Ending, Endings};
@@ -31,6 +33,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use troop_actors::engine::frames::{FromEngine, ToEngine};
 use troop_actors::ids::{AttemptId, MemberId, NodeId, NodeKey, Passport, RequestId};
+use troop_actors::receipt::Claim;
 use troop_actors::routing::Message;
 use troop_actors::session::protocol::{Input, Order};
 
@@ -121,6 +124,8 @@ pub struct Summary {
     pub entries: u64,
     /// Attempts let in.
     pub attempts: usize,
+    /// Holds that were paid by a voucher.
+    pub vouched: usize,
 }
 
 /// A whole troop and everything around it.
@@ -144,6 +149,10 @@ pub struct World {
     tickets: Tickets,
     /// Receipts that an outbox has on its disk and that are neither paid nor refused.
     owed: BTreeSet<AttemptId>,
+    /// Claims that an outbox had on its disk.
+    claims: BTreeMap<AttemptId, Claim>,
+    /// Attempts whose clients kept the receipt to themselves.
+    unsigned: BTreeSet<AttemptId>,
     /// What has happened.
     pub trace: Trace,
 }
@@ -183,6 +192,8 @@ impl World {
             streams: Streams::default(),
             tickets: Tickets::default(),
             owed: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            unsigned: BTreeSet::new(),
             trace: Trace::new(prints),
             scenario,
         }
@@ -203,6 +214,7 @@ impl World {
             endings: self.endings.counts(),
             entries: self.books.head().0,
             attempts: self.tickets.count(),
+            vouched: self.books.vouched_for(),
         })
     }
 

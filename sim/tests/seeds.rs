@@ -68,6 +68,18 @@ fn without_faults_everybody_who_can_pay_is_served() {
     );
 }
 
+#[test]
+fn clients_that_vouch_and_do_not_sign_pay_when_their_holds_are_over() {
+    let mut scenario = Scenario::draw(3);
+    scenario.plan = Plan::only(Fault::Freeloading, 1.0);
+    scenario.members.fill(u64::from(u32::MAX));
+    // Longer than a session keeps a receipt that its outbox does not take.
+    scenario.safety = 240_000_000;
+    let summary =
+        doubt::scenario(scenario, false).unwrap_or_else(|failure| panic!("{}", failure.report(3)));
+    assert!(summary.vouched > 2, "{summary:?}");
+}
+
 /// One fault at its strongest, for each kind of fault: what a mixture might hide.
 #[test]
 fn each_fault_alone_and_at_its_strongest_is_survived() {

@@ -9,6 +9,7 @@ use crate::letters::tests::{
     ATTEMPT, MEMBER, REQUEST, client, coordinator, crossing, signed, work, worker,
 };
 use crate::outbox::protocol::Parcel;
+use crate::receipt::Evidence;
 use crate::scheduler::protocol::{HoldOrder, Issue, Refusal};
 use crate::session::protocol::Patience;
 use crate::ticket::Claims;
@@ -111,7 +112,7 @@ fn internal_ones() -> Vec<Message> {
     let parcel = Parcel {
         id: ATTEMPT,
         to: coordinator(),
-        receipt: signed(),
+        evidence: Evidence::Receipt(signed()),
     };
     let message = "disk".to_owned();
     vec![
@@ -144,6 +145,7 @@ fn internal_ones() -> Vec<Message> {
         Message::TicketIssuer(ticket_issuer::protocol::Input::Issue(Box::new(issue))),
         Message::TicketIssuer(ticket_issuer::protocol::Input::Revoke(Vec::new())),
         Message::EngineProcess(Keeper::Revoke(Vec::new())),
+        Message::EngineProcess(Keeper::Kept { attempt: ATTEMPT }),
         Message::EngineProcess(Keeper::Serve {
             model,
             name: String::new(),

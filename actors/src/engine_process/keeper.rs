@@ -10,6 +10,7 @@
 //! engines come to rest in [`rest`].
 
 mod attempts;
+mod evidence;
 mod rest;
 
 use super::protocol::{Effect, Input};
@@ -19,6 +20,7 @@ use crate::engine::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use crate::ids::{AttemptId, MemberId, NodeKey, Passport};
 use crate::scheduler::protocol::{ModelReport, REPORT_EVERY_MS, WorkerReport};
 use attempts::{ATTEMPTS_MAX, Attempt};
+use evidence::{DUES_MAX, Due};
 pub use rest::Wishes;
 use std::collections::BTreeMap;
 
@@ -29,6 +31,8 @@ pub struct Keeper {
     owner: MemberId,
     engines: BTreeMap<Passport, Engine>,
     attempts: BTreeMap<AttemptId, Attempt>,
+    /// Attempts that are over and not known to be paid.
+    dues: BTreeMap<AttemptId, Due>,
     /// When the next report is due.
     report_at: Time,
     /// When the last one was made.
@@ -97,6 +101,7 @@ impl Keeper {
             owner,
             engines: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            dues: BTreeMap::new(),
             report_at: Time(0),
             reported: Time(0),
             changed: true,
@@ -114,6 +119,11 @@ impl Keeper {
     /// How many attempts run.
     pub fn running(&self) -> usize {
         self.attempts.len()
+    }
+
+    /// How many attempts are over and not known to be paid.
+    pub fn owed(&self) -> usize {
+        self.dues.len()
     }
 
     fn spawn(&mut self, now: Time, model: Passport, out: &mut Vec<Effect>) {
@@ -151,7 +161,7 @@ impl Keeper {
             reason,
         };
         self.changed = true;
-        self.lose(model, out);
+        self.lose(now, model, out);
     }
 
     fn frame(&mut self, now: Time, model: Passport, frame: FromEngine, out: &mut Vec<Effect>) {
@@ -171,7 +181,7 @@ impl Keeper {
             FromEngine::Event { attempt, event } => {
                 // Work that is done proves the engine well, and its next fall is a first one again.
                 engine.failures = 0;
-                self.event(attempt, event, out);
+                self.event(now, attempt, event, out);
             }
             FromEngine::Closed {
                 attempt,
@@ -192,7 +202,7 @@ impl Keeper {
                 engine.state = EngineState::Unfit { reason: message };
                 self.changed = true;
                 out.push(Effect::Kill { model, life });
-                self.lose(model, out);
+                self.lose(now, model, out);
             }
         }
     }
@@ -295,6 +305,15 @@ impl Core for Keeper {
             }
             Input::Start { claims, work } => self.start(now, *claims, work, out),
             Input::Cancel { peer, attempt } => self.cancel(peer, attempt, out),
+            Input::Vouch {
+                peer,
+                attempt,
+                tally,
+                signature,
+            } => self.vouch(now, peer, attempt, tally, signature),
+            Input::Paid { attempt } | Input::Kept { attempt } => {
+                self.dues.remove(&attempt);
+            }
             Input::Frame { model, life, frame } => {
                 if self
                     .engines
@@ -321,6 +340,7 @@ impl Core for Keeper {
                 let until = now.plus_ms(grace_ms);
                 self.drained = Some(self.drained.map_or(until, |known| known.min(until)));
                 self.changed = true;
+                self.hurry_dues(now);
             }
             Input::Revoke(revoked) => self.revoke(&revoked, out),
         }
@@ -333,11 +353,13 @@ impl Core for Keeper {
     fn deadline(&self) -> Option<Time> {
         let attention = self.engines.values().filter_map(Keeper::attention).min();
         let ends = earliest(self.term(), self.release_at());
+        let ends = earliest(ends, self.due_at());
         earliest(earliest(attention, ends), Some(self.report_at))
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.end_terms(now, out);
+        self.post_dues(now, out);
         let closes = self.closing().is_some();
         let models: Vec<Passport> = self.engines.keys().copied().collect();
         for model in models {
@@ -374,6 +396,7 @@ impl Core for Keeper {
 
     fn check(&self) {
         assert!(self.attempts.len() <= ATTEMPTS_MAX, "attempts are bounded");
+        assert!(self.dues.len() <= DUES_MAX, "dues are bounded");
         for Attempt { claims, .. } in self.attempts.values() {
             let engine = self
                 .engines

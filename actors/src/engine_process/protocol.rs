@@ -2,9 +2,10 @@
 
 use crate::doorkeeper::protocol::Turnaway;
 use crate::engine::frames::{FromEngine, ToEngine};
-use crate::generate::{Event, Failure, Work};
+use crate::generate::{Event, Failure, Tally, Work};
 use crate::gpu_monitor::protocol::{Reason, Use};
-use crate::ids::{AttemptId, NodeId, Passport, RequestId};
+use crate::ids::{AttemptId, NodeId, Passport, RequestId, Signature};
+use crate::outbox::protocol::Parcel;
 use crate::receipt::Half;
 use crate::scheduler::protocol::WorkerReport;
 use crate::ticket::{Claims, Revoked};
@@ -33,6 +34,28 @@ pub enum Input {
     Cancel {
         /// The peer.
         peer: NodeId,
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// A client signs for what its attempt has delivered: a voucher while it runs, the receipt at the end. `peer`
+    /// comes from the connection.
+    Vouch {
+        /// The peer.
+        peer: NodeId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it has delivered.
+        tally: Tally,
+        /// The client's.
+        signature: Signature,
+    },
+    /// The ledger has paid an attempt by what its client delivered.
+    Paid {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The outbox has an attempt's parcel on its disk.
+    Kept {
         /// The attempt.
         attempt: AttemptId,
     },
@@ -159,6 +182,8 @@ pub enum Effect {
         /// Why.
         reason: Turnaway,
     },
+    /// Hand in to this node's outbox what an attempt is to be paid by. Said again until it has it on its disk.
+    Post(Box<Parcel>),
     /// The coordinator's scheduler is to know.
     Report(WorkerReport),
 }

@@ -11,8 +11,10 @@ use crate::wire;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod claims;
 mod standby;
 
+pub use claims::Noted;
 pub use standby::{STANDBYS_MAX, Standby};
 
 /// One member's account. Balances are derived, never assigned.
@@ -63,6 +65,10 @@ pub struct Hold {
     pub expires: Time,
     /// Later attempts whose workers stand by, in the order of their numbers; at most [`STANDBYS_MAX`].
     pub standbys: Vec<Standby>,
+    /// Attempts that it went on from, in the order of their numbers. They may still claim.
+    pub former: Vec<Standby>,
+    /// What is paid if its time is over and no receipt has come.
+    pub noted: Option<Noted>,
 }
 
 /// How a hold ended.
@@ -70,6 +76,8 @@ pub struct Hold {
 pub enum Resolution {
     /// Paid, by this receipt.
     Posted(Micros, Digest),
+    /// Paid, by this voucher: no receipt came.
+    Vouched(Micros, Digest),
     /// Released by itself.
     Expired,
     /// Never made: it could not be paid for.
@@ -88,7 +96,9 @@ pub struct Accounts {
     /// How many of them each payer has.
     open_of: BTreeMap<MemberId, usize>,
     resolved: BTreeMap<HoldId, Resolution>,
+    /// When each open hold ends by itself: those that nobody claims, and the others.
     expiries: BTreeSet<(Time, HoldId)>,
+    claimed: BTreeSet<(Time, HoldId)>,
     /// Expired holds, for as long as a receipt for them may still come; and the same by their expiry.
     lapsed: BTreeMap<HoldId, Hold>,
     lapses: BTreeSet<(Time, HoldId)>,
@@ -136,7 +146,7 @@ impl Accounts {
         self.members.get(&member).map_or(0, Account::available)
     }
 
-    /// The next expiry and its hold.
+    /// The next expiry, and its hold, to which there is no claim.
     pub fn next_expiry(&self) -> Option<(Time, HoldId)> {
         self.expiries.first().copied()
     }
@@ -206,6 +216,8 @@ impl Accounts {
                         prices: *prices,
                         expires: *expires,
                         standbys: Vec::new(),
+                        former: Vec::new(),
+                        noted: None,
                     },
                 );
                 self.expiries.insert((*expires, *hold));
@@ -291,6 +303,17 @@ impl Accounts {
                 };
                 self.stand_by(*hold, named, *amount)?;
             }
+            Fact::Claim {
+                hold,
+                number,
+                amount,
+                voucher,
+            } => self.note(*hold, *number, *amount, *voucher)?,
+            Fact::Vouched {
+                hold,
+                amount,
+                voucher,
+            } => self.pay_claim(*hold, *amount, *voucher)?,
         }
         Ok(())
     }
@@ -359,6 +382,7 @@ impl Accounts {
             _ => drop(self.open_of.remove(&hold.payer)),
         }
         self.expiries.remove(&(hold.expires, id));
+        self.claimed.remove(&(hold.expires, id));
         self.resolved.insert(id, resolution);
     }
 
@@ -388,7 +412,7 @@ impl Accounts {
         );
         assert_eq!(
             self.open.len(),
-            self.expiries.len(),
+            self.expiries.len() + self.claimed.len(),
             "each open hold has its expiry"
         );
         assert_eq!(

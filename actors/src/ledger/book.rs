@@ -1,7 +1,7 @@
 //! The ledger's core: orders come in, entries go to the disk, and answers leave after them.
 //!
 //! ```text
-//! Hold, Settle, Grant ──> entries of the next batch ──Persist──> disk
+//! Hold, Settle, Claim, Grant ──> entries of the next batch ──Persist──> disk
 //!                         answers wait with them    <─Persisted─
 //! ```
 //!
@@ -11,10 +11,12 @@
 
 use super::accounts::Accounts;
 use super::entry::{Batch, Entry, Fact};
-use super::protocol::{Effect, Input};
+use super::protocol::{Effect, Input, Outcome};
 use crate::contract::{Core, Time};
 use crate::ids::Digest;
+use crate::outbox::protocol::of_worker;
 use crate::price::Prices;
+use crate::receipt::Receipt;
 use crate::scheduler::protocol::Refusal;
 
 /// The books.
@@ -31,6 +33,8 @@ pub struct Book {
     next_answers: Vec<Effect>,
     flight: Option<Flight>,
     failed: bool,
+    /// When it was first heard from: outboxes may have waited for it.
+    opened: Option<Time>,
 }
 
 /// The batch that the disk is writing, and what is said when it has.
@@ -72,6 +76,7 @@ impl Book {
             next_answers: Vec::new(),
             flight: None,
             failed: false,
+            opened: None,
         }
     }
 
@@ -193,6 +198,7 @@ impl Core for Book {
     type Effect = Effect;
 
     fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
+        self.opened.get_or_insert(now);
         match input {
             Input::Grant {
                 id,
@@ -228,19 +234,41 @@ impl Core for Book {
                 };
                 self.answer(effect, out);
             }
-            // A receipt that is not answered comes again.
-            Input::Settle { .. } if self.busy() => return,
+            // A receipt or a claim that is not answered comes again.
+            Input::Settle { .. } | Input::Claim { .. } if self.busy() => return,
             Input::Settle {
                 from,
                 parcel,
                 receipt,
             } => {
+                let outcome = self.settle(now, &receipt);
+                let paid = matches!(outcome, Outcome::Settled { .. });
                 let answer = Effect::Answer {
                     to: from,
                     parcel,
-                    outcome: self.settle(now, &receipt),
+                    outcome,
                 };
                 self.answer(answer, out);
+                let Receipt {
+                    worker, attempt, ..
+                } = receipt.receipt;
+                if paid && parcel != of_worker(attempt) {
+                    self.answer(Effect::Paid { worker, attempt }, out);
+                }
+            }
+            Input::Claim {
+                from,
+                parcel,
+                claim,
+            } => {
+                if let Some(outcome) = self.claim(now, &claim) {
+                    let answer = Effect::Answer {
+                        to: from,
+                        parcel,
+                        outcome,
+                    };
+                    self.answer(answer, out);
+                }
             }
             Input::Persisted { batch } => {
                 if let Some(flight) = self.flight.take_if(|flight| flight.batch == batch) {
@@ -263,14 +291,15 @@ impl Core for Book {
         if self.failed || self.next.len() >= EXPIRIES_MAX {
             return None;
         }
-        self.accounts.next_expiry().map(|(at, _)| at)
+        self.next_end().map(|(at, _)| at)
     }
 
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.opened.get_or_insert(now);
         // The others come with the next batch: `deadline` is in the past again once this one is durable.
         while self.deadline().is_some_and(|at| at <= now) {
-            let (_, hold) = self.accounts.next_expiry().expect("a deadline is a hold's");
-            if self.enter(now, Fact::Expire { hold }).is_err() {
+            let (_, hold) = self.next_end().expect("a deadline is a hold's");
+            if self.end(now, hold).is_err() {
                 break;
             }
         }
@@ -307,6 +336,7 @@ impl Core for Book {
 const ANSWERS_MAX: usize = 4096;
 /// Expiries that may be entered in one batch; the others wait for the next.
 const EXPIRIES_MAX: usize = 4096;
+mod claims;
 mod orders;
 #[cfg(test)]
 mod tests;

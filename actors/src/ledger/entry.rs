@@ -123,6 +123,27 @@ pub enum Fact {
         /// How much is set aside from now on, for whichever of them is paid.
         amount: Micros,
     },
+    /// A worker has shown its client's voucher for an attempt: it is paid if no receipt comes before the hold's
+    /// time is over, and nobody claims more.
+    Claim {
+        /// The hold.
+        hold: HoldId,
+        /// The number of the attempt.
+        number: u32,
+        /// What it comes to.
+        amount: Micros,
+        /// What the client signed.
+        voucher: Digest,
+    },
+    /// A hold's time is over and no receipt came: `amount` goes to whoever claimed it, the rest back to the payer.
+    Vouched {
+        /// The hold.
+        hold: HoldId,
+        /// What was paid.
+        amount: Micros,
+        /// What the client signed.
+        voucher: Digest,
+    },
 }
 
 impl Entry {

@@ -1,9 +1,9 @@
 //! What a `Ledger` hears and says.
 
-use crate::ids::{HoldId, MemberId, NodeId, RequestId};
+use crate::ids::{AttemptId, HoldId, MemberId, NodeId, RequestId};
 use crate::outbox::protocol::ParcelId;
 use crate::price::Micros;
-use crate::receipt::Signed;
+use crate::receipt::{Claim, Signed};
 use crate::scheduler::protocol::{HoldOrder, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,15 @@ pub enum Input {
         /// The receipt.
         receipt: Box<Signed>,
     },
+    /// A worker's claim to what its client vouched for; the same claim twice is one.
+    Claim {
+        /// The node whose outbox delivers it, which gets the answer.
+        from: NodeId,
+        /// The parcel it came in.
+        parcel: ParcelId,
+        /// The claim.
+        claim: Box<Claim>,
+    },
     /// The store has written everything up to and including this batch, durably.
     Persisted {
         /// The batch's number.
@@ -44,7 +53,7 @@ pub enum Input {
     },
 }
 
-/// The answer to a delivered receipt. Every answer is final: the parcel is done with.
+/// The answer to a delivered receipt or claim. Every answer is final: the parcel is done with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Paid now, or paid before by the same receipt.
@@ -56,6 +65,11 @@ pub enum Outcome {
     Rejected {
         /// Why.
         reason: String,
+    },
+    /// The claim is in the books: unless a receipt or a larger one comes, it is paid when the hold's time is over.
+    Noted {
+        /// What it comes to.
+        amount: Micros,
     },
 }
 
@@ -101,6 +115,13 @@ pub enum Effect {
         parcel: ParcelId,
         /// What came of it.
         outcome: Outcome,
+    },
+    /// The worker of a receipt that its client delivered need not see to its pay itself.
+    Paid {
+        /// The worker.
+        worker: NodeId,
+        /// The attempt.
+        attempt: AttemptId,
     },
 }
 

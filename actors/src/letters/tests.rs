@@ -44,6 +44,14 @@ fn receipt() -> Receipt {
     }
 }
 
+fn claim() -> Box<Claim> {
+    Box::new(Claim {
+        receipt: receipt(),
+        worker_signature: Signature(vec![14; 64]),
+        client_signature: Signature(vec![15; 64]),
+    })
+}
+
 fn half() -> Box<Half> {
     Box::new(Half {
         receipt: receipt(),
@@ -176,6 +184,18 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
             signature: Signature(vec![7; 64]),
         })),
     };
+    let vouch = engine_process::protocol::Input::Vouch {
+        peer: client(),
+        attempt,
+        tally: receipt().tally,
+        signature: Signature(vec![15; 64]),
+    };
+    let claim = ledger::protocol::Input::Claim {
+        from: worker(),
+        parcel: ATTEMPT,
+        claim: claim(),
+    };
+    let paid = engine_process::protocol::Input::Paid { attempt };
     let granted = Session::Granted(Box::new(grant));
     let refused = Session::Refused { number: 1, refusal };
     use scheduler::protocol::Input as Scheduler;
@@ -212,6 +232,9 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
         ("lost", worker(), session(Session::Lost { attempt })),
         ("consult", worker(), Message::TicketIssuer(tell)),
         ("told", coordinator(), Message::Doorkeeper(told)),
+        ("vouch", client(), Message::EngineProcess(vouch)),
+        ("claim", worker(), Message::Ledger(claim)),
+        ("paid", coordinator(), Message::EngineProcess(paid)),
     ]
 }
 
@@ -278,6 +301,9 @@ fn the_bytes_of_every_letter_are_those_of_its_version() {
         ("lost", 4, "95b605def2426452"),
         ("consult", 8, "1bb62fa2de94a1a8"),
         ("told", 128, "7d90feae7ea80f8d"),
+        ("vouch", 121, "1cd92c8796120800"),
+        ("claim", 363, "59cdb54876a14458"),
+        ("paid", 20, "0c9123cf24b5933b"),
     ];
     let found: Vec<(&str, usize, String)> = crossing()
         .into_iter()

@@ -2,11 +2,16 @@
 
 use crate::ids::{AttemptId, NodeId, RequestId};
 use crate::ledger::protocol::Outcome;
-use crate::receipt::Signed;
+use crate::receipt::Evidence;
 use serde::{Deserialize, Serialize};
 
-/// A parcel is named by the attempt its receipt is for: the same receipt is the same parcel.
+/// A client's parcel is named by the attempt its receipt is for: the same receipt is the same parcel.
 pub type ParcelId = AttemptId;
+
+/// The name of a worker's own parcel for an attempt; its client's may be in the same outbox.
+pub fn of_worker(attempt: AttemptId) -> ParcelId {
+    attempt.counterpart()
+}
 
 /// Something owed to another node until it is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,13 +21,13 @@ pub struct Parcel {
     /// The coordinator it goes to.
     pub to: NodeId,
     /// What it holds.
-    pub receipt: Signed,
+    pub evidence: Evidence,
 }
 
 /// What may happen to an outbox.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// A session hands in a receipt, and again until it hears `Posted`.
+    /// A session or a keeper of engines hands in what is to be paid, and again until it hears `Posted` or `Kept`.
     Post(Box<Parcel>),
     /// The store has written everything up to and including this write, durably.
     Persisted {
@@ -61,6 +66,11 @@ pub enum Effect {
         request: RequestId,
         /// Which parcel.
         parcel: ParcelId,
+    },
+    /// The keeper of engines that handed the parcel in is told the same.
+    Kept {
+        /// For which attempt.
+        attempt: AttemptId,
     },
     /// To be delivered, again and again until answered.
     Deliver(Box<Parcel>),

@@ -1,12 +1,16 @@
 //! A leaf: the file of parcels.
 
 use super::protocol::{Parcel, ParcelId};
+use crate::ids::NodeId;
+use crate::receipt::{Evidence, Signed};
 use crate::store::{StoreError, commit};
-use crate::wire;
+use crate::wire::{self, WireError};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 const PARCELS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("parcels");
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Of parcels that held receipts and nothing else.
+const RECEIPTS_VERSION: u8 = 1;
 const PARCEL_BYTES_MAX: usize = 4096;
 
 /// One commit.
@@ -39,9 +43,7 @@ impl OutboxStore {
         let mut parcels = Vec::new();
         for row in table.iter().map_err(StoreError::of)? {
             let (_, value) = row.map_err(StoreError::of)?;
-            parcels.push(
-                wire::decode(VERSION, value.value(), PARCEL_BYTES_MAX).map_err(StoreError::of)?,
-            );
+            parcels.push(decode(value.value()).map_err(StoreError::of)?);
         }
         Ok(parcels)
     }
@@ -68,4 +70,14 @@ impl OutboxStore {
         })?;
         Ok(write)
     }
+}
+
+fn decode(value: &[u8]) -> Result<Parcel, WireError> {
+    if value.first() != Some(&RECEIPTS_VERSION) {
+        return wire::decode(VERSION, value, PARCEL_BYTES_MAX);
+    }
+    let (id, to, receipt): (ParcelId, NodeId, Signed) =
+        wire::decode(RECEIPTS_VERSION, value, PARCEL_BYTES_MAX)?;
+    let evidence = Evidence::Receipt(receipt);
+    Ok(Parcel { id, to, evidence })
 }

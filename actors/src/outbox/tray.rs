@@ -7,7 +7,7 @@
 //! The waits double from one second to a minute. After a long absence everything is due at once; it leaves in
 //! measured bursts, so that neither the ledger nor the road to it is flooded.
 
-use super::protocol::{Effect, Input, Parcel, ParcelId};
+use super::protocol::{Effect, Input, Parcel, ParcelId, of_worker};
 use crate::contract::{Core, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,10 +34,13 @@ struct Slot {
 
 impl Slot {
     fn posted(&self) -> Effect {
-        Effect::Posted {
-            request: self.parcel.receipt.receipt.request,
-            parcel: self.parcel.id,
+        let statement = self.parcel.evidence.statement();
+        let (attempt, parcel) = (statement.attempt, self.parcel.id);
+        if parcel == of_worker(attempt) {
+            return Effect::Kept { attempt };
         }
+        let request = statement.request;
+        Effect::Posted { request, parcel }
     }
 }
 
@@ -117,11 +120,8 @@ impl Core for Tray {
             Input::Post(parcel) => {
                 // A parcel too many is not kept: its hold expires, and the payer pays nothing. Nor is one
                 // whose signatures could not be any: it would be refused, and might not fit the disk.
-                let [one, other] = [
-                    &parcel.receipt.worker_signature,
-                    &parcel.receipt.client_signature,
-                ];
-                let lawful = one.0.len() == SIGNATURE_BYTES && other.0.len() == SIGNATURE_BYTES;
+                let signatures = parcel.evidence.signatures();
+                let lawful = signatures.iter().all(|it| it.0.len() == SIGNATURE_BYTES);
                 if let Some(slot) = self.parcels.get(&parcel.id) {
                     // What is not on the disk yet is answered when it is.
                     if slot.due.is_some() {
@@ -205,7 +205,7 @@ const SIGNATURE_BYTES: usize = 64;
 /// The first wait for an answer; it doubles from there.
 const RETRY_MS: u64 = 1_000;
 /// The longest wait between two deliveries.
-const RETRY_MS_MAX: u64 = 60_000;
+pub const RETRY_MS_MAX: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -213,7 +213,7 @@ mod tests {
     use crate::generate::Tally;
     use crate::ids::{AttemptId, Digest, HoldId, NodeId, Passport, RequestId, Signature};
     use crate::ledger::protocol::Outcome;
-    use crate::receipt::{Receipt, Signed};
+    use crate::receipt::{Claim, Evidence, Receipt, Signed};
 
     fn parcel(n: u8) -> Parcel {
         let receipt = Receipt {
@@ -231,15 +231,30 @@ mod tests {
             },
         };
         let [worker_signature, client_signature] = [Signature(vec![1; 64]), Signature(vec![2; 64])];
-        let receipt = Signed {
-            receipt,
-            worker_signature,
-            client_signature,
-        };
         Parcel {
             id: AttemptId([n; 16]),
             to: NodeId([9; 32]),
-            receipt,
+            evidence: Evidence::Receipt(Signed {
+                receipt,
+                worker_signature,
+                client_signature,
+            }),
+        }
+    }
+
+    /// What the worker of the same attempt has.
+    fn claimed(n: u8) -> Parcel {
+        let of_client = parcel(n);
+        let receipt = of_client.evidence.statement().clone();
+        let [worker_signature, client_signature] = [Signature(vec![1; 64]), Signature(vec![3; 64])];
+        Parcel {
+            id: of_worker(of_client.id),
+            evidence: Evidence::Claim(Claim {
+                receipt,
+                worker_signature,
+                client_signature,
+            }),
+            ..of_client
         }
     }
 
@@ -308,9 +323,48 @@ mod tests {
     fn a_parcel_that_could_not_be_read_back_is_not_kept() {
         let mut tray = Tray::new(Vec::new(), Time(0));
         let mut huge = parcel(1);
-        huge.receipt.client_signature = Signature(vec![1; 100_000]);
+        if let Evidence::Receipt(signed) = &mut huge.evidence {
+            signed.client_signature = Signature(vec![1; 100_000]);
+        }
         assert!(step(&mut tray, 0, Input::Post(Box::new(huge))).is_empty());
         assert_eq!(tray.pending(), 0);
+    }
+
+    #[test]
+    fn both_sides_of_an_attempt_have_their_own_parcels_in_one_outbox() {
+        let mut tray = Tray::new(Vec::new(), Time(0));
+        step(&mut tray, 0, Input::Post(Box::new(parcel(1))));
+        step(&mut tray, 0, Input::Post(Box::new(claimed(1))));
+        step(&mut tray, 0, Input::Persisted { write: 1 });
+        let out = step(&mut tray, 1, Input::Persisted { write: 2 });
+        let attempt = parcel(1).id;
+        let delivered = Effect::Deliver(Box::new(claimed(1)));
+        assert_eq!(out, [Effect::Kept { attempt }, delivered]);
+        step(&mut tray, 2, answer(1));
+        assert_eq!(tray.pending(), 1, "the worker's is not answered by it");
+    }
+
+    #[test]
+    fn what_was_kept_before_there_were_claims_is_read_back() {
+        let memory = redb::backends::InMemoryBackend::new();
+        let database = crate::store::open(memory).unwrap();
+        let parcels = [parcel(1), claimed(1)];
+        let Evidence::Receipt(receipt) = parcels[0].evidence.clone() else {
+            unreachable!("it is a receipt")
+        };
+        let old = crate::wire::encode(1, &(parcels[0].id, parcels[0].to, receipt));
+        crate::store::commit(&database, |transaction| {
+            let name = redb::TableDefinition::<&[u8], &[u8]>::new("parcels");
+            let mut table = transaction.open_table(name).unwrap();
+            table.insert(&parcels[0].id.0[..], &old[..]).unwrap();
+            Ok(())
+        })
+        .unwrap();
+        let store = crate::outbox::OutboxStore::open(database).unwrap();
+        store.write(1, &parcels[1..], &[]).unwrap();
+        let read = store.load().unwrap();
+        assert_eq!(read.len(), 2);
+        assert!(parcels.iter().all(|parcel| read.contains(parcel)));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Story {
     pub held: Option<Micros>,
     /// What it cost by the books, once it is settled.
     pub paid: Option<Micros>,
+    /// Whether that was by a voucher: nobody showed a receipt.
+    pub vouched: bool,
     /// When its latest ticket was ordered.
     pub granted: Option<Time>,
     /// When its session said that it is over.
@@ -190,6 +192,7 @@ fn begun(now: Time, admit: &Admit) -> Story {
         payee: None,
         held: None,
         paid: None,
+        vouched: false,
         granted: None,
         finished: None,
         class: None,

@@ -158,6 +158,14 @@ impl Answer {
         self.choices.iter().all(|choice| choice.finish.is_some())
     }
 
+    /// Tokens received so far; a vector counts as one.
+    pub(super) fn tokens(&self) -> u32 {
+        match self.vector {
+            Some(_) => 1,
+            None => self.choices.iter().map(|it| it.ids.len() as u32).sum(),
+        }
+    }
+
     /// What both sides would sign.
     pub(super) fn tally(&self) -> Tally {
         let prompt = self.prompt.as_deref().unwrap_or_default();
@@ -166,11 +174,7 @@ impl Answer {
         }
         Tally {
             prompt_tokens: prompt.len() as u32,
-            completion_tokens: self
-                .choices
-                .iter()
-                .map(|choice| choice.ids.len() as u32)
-                .sum(),
+            completion_tokens: self.tokens(),
             transcript: transcript(prompt, self.choices.iter().map(|choice| &choice.ids[..])),
         }
     }

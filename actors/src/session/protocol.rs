@@ -1,8 +1,8 @@
 //! What a `Session` hears and says.
 
 use crate::doorkeeper::protocol::Turnaway;
-use crate::generate::{Event, Failure, Finish, Generate, Likely, Vector, Work};
-use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, RequestId};
+use crate::generate::{Event, Failure, Finish, Generate, Likely, Tally, Vector, Work};
+use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, RequestId, Signature};
 use crate::outbox::protocol::Parcel;
 use crate::receipt::Half;
 use crate::scheduler::protocol::{Admit, Refusal};
@@ -134,6 +134,17 @@ pub enum Effect {
         worker: NodeId,
         /// The attempt.
         attempt: AttemptId,
+    },
+    /// The worker gets a signature over what it has delivered: a voucher, or at the end the receipt.
+    Vouch {
+        /// The worker.
+        worker: NodeId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it has delivered.
+        tally: Tally,
+        /// By this node.
+        signature: Signature,
     },
     /// Tell the scheduler that the place is free.
     Finished {

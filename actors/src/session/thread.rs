@@ -21,9 +21,11 @@ use crate::scheduler::protocol::{Admit, Hint, Refusal};
 mod ending;
 mod losing;
 mod standby;
+mod vouching;
 
 use losing::Signs;
 use standby::Beside;
+use vouching::Vouched;
 
 /// One request.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ enum Stage {
         grant: Box<Grant>,
         signs: Signs,
         beside: Beside,
+        vouched: Vouched,
     },
     /// The client is gone; what was begun is to be signed for.
     Leaving {
@@ -141,6 +144,7 @@ impl Thread {
             grant,
             signs: Signs::new(now),
             beside: Beside::nobody(now),
+            vouched: Vouched::from(self.answer.tokens()),
         };
     }
 
@@ -221,7 +225,7 @@ impl Thread {
             }
         };
         match self.answer.take(event, worker, say) {
-            Ok(()) => {}
+            Ok(()) => self.vouch(now, out),
             Err(Breach::Gap) => self.lose(now, "a part of the stream was lost", out),
             Err(Breach::Contradiction) => self.lose(now, "the worker contradicts itself", out),
         }
@@ -332,6 +336,7 @@ impl Core for Thread {
                 grant,
                 signs,
                 beside,
+                ..
             } => {
                 let stuck = self.stuck_at(grant, signs, beside);
                 earliest(stuck, Some(self.silent_at(grant, signs).min(beside.ask)))

@@ -15,6 +15,7 @@ use troop_actors::ledger::{Ledger, LedgerArgs, LedgerHandle, LedgerMessage, veri
 use troop_actors::outbox::protocol::{Input as Posted, Parcel};
 use troop_actors::outbox::{Outbox, OutboxArgs, OutboxHandle, OutboxMessage};
 use troop_actors::ports::{Alone, Clock, Entropy};
+use troop_actors::receipt::Evidence;
 use troop_actors::routing::{Message, Wiring};
 use troop_actors::scheduler::SchedulerMessage;
 use troop_actors::scheduler::protocol::Input as Heard;
@@ -142,7 +143,7 @@ impl House {
         let parcel = Parcel {
             id: receipt.receipt.attempt,
             to: self.node.wiring.coordinator,
-            receipt,
+            evidence: Evidence::Receipt(receipt),
         };
         let posted = Posted::Post(Box::new(parcel));
         self.node.directory.deliver(Message::Outbox(posted));

@@ -129,4 +129,6 @@ pub struct Bill {
     pub held_micros: Option<u64>,
     /// What it cost by the books; null while it is not settled.
     pub paid_micros: Option<u64>,
+    /// Whether by a voucher, because nobody showed a receipt; null while it is not settled.
+    pub paid_by_voucher: Option<bool>,
 }

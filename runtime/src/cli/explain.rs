@@ -68,6 +68,11 @@ pub(super) fn go(context: &Context, args: ExplainArgs) -> Result<(), Fault> {
     ];
     line("time", joined(timed))?;
     let bill = &told.bill;
+    let by = match bill.paid_by_voucher {
+        Some(true) => " by voucher: nobody showed a receipt",
+        _ => "",
+    };
+    let paid = |micros| format!("{} credits paid{by}", table::credits(micros));
     let remembered = bill.reused_tokens.filter(|tokens| *tokens > 0);
     let counted = [
         bill.prompt_tokens.map(|tokens| format!("{tokens} read")),
@@ -77,8 +82,7 @@ pub(super) fn go(context: &Context, args: ExplainArgs) -> Result<(), Fault> {
     ];
     line("tokens", joined(counted))?;
     let paid = [
-        bill.paid_micros
-            .map(|micros| format!("{} credits paid", table::credits(micros))),
+        bill.paid_micros.map(paid),
         bill.held_micros
             .map(|micros| format!("{} were set aside", table::credits(micros))),
     ];

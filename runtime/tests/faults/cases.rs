@@ -80,9 +80,9 @@ impl Case {
         lines
     }
 
-    /// The case in which a request's hold is left to its term.
+    /// The case in which a request's hold is left to its term, and no worker has anything to claim.
     pub(crate) fn hold_left_behind() -> Case {
-        let (actor, message, count) = ("session", "Closed", 1);
+        let (actor, message, count) = ("session", "Granted", 1);
         let (scene, with) = (Scene::Ask, &[][..]);
         Case {
             actor,
@@ -188,6 +188,7 @@ actors! {
         Grant => [at(1, Keys), at(1, Start)];
         Hold => [at(1, Ask)];
         Settle => [at(1, Ask)];
+        Claim => as "Settle; who claims has a client that did not sign, and here all do";
         Persisted => [at(1, Ask), at(2, Ask)];
         PersistFailed => [with(&["ledger-store:Write:1"], Ask)];
     }
@@ -217,6 +218,9 @@ actors! {
         Serve => [at(1, Load)];
         Start => [at(1, Ask)];
         Cancel => [at(1, HangUp)];
+        Vouch => [at(1, Ask)];
+        Paid => [at(1, Ask)];
+        Kept => as "Paid, which has the keeper forget the same";
         Frame => [at(1, Ask), at(4, Ask)];
         Exited => [at(1, KillEngine)];
         Drain => [at(1, Stop)];

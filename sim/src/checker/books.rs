@@ -4,12 +4,15 @@
 //! shares no arithmetic with the ledger's core: balances here are signed sums over all entries so far.
 
 use super::{Verdict, require};
+mod claims;
+mod receipts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use troop_actors::contract::Time;
 use troop_actors::ids::{AttemptId, Digest, HoldId, MemberId, NodeId};
 use troop_actors::ledger::{Entry, Fact};
-use troop_actors::price::{Micros, Prices};
-use troop_actors::receipt::{Receipt, Signed};
+use troop_actors::price::Micros;
+use troop_actors::receipt::Receipt;
 
 /// The second set of books.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,7 @@ pub struct Books {
     holds: BTreeMap<HoldId, Hold>,
     refused: BTreeSet<HoldId>,
     receipts: BTreeMap<Digest, Receipt>,
+    vouchers: BTreeMap<Digest, Receipt>,
     paid: BTreeSet<AttemptId>,
     sequence: u64,
     at: Option<Time>,
@@ -43,6 +47,14 @@ struct Hold {
     worker: NodeId,
     /// Every attempt that it was ever for, and its one worker.
     attempts: BTreeMap<u32, NodeId>,
+    /// And whom each of them would pay.
+    payees: BTreeMap<u32, MemberId>,
+    /// The best claim: by which voucher, of which attempt, and what it comes to.
+    noted: Option<(Digest, u32, Micros)>,
+    /// It was paid by a receipt.
+    is_posted: bool,
+    /// It was paid by a claim that came after its term.
+    is_late: bool,
     /// Attempts later than the present one, and whom they would pay.
     standbys: BTreeMap<u32, (NodeId, MemberId)>,
     amount: Micros,
@@ -63,14 +75,6 @@ impl Hold {
 }
 
 impl Books {
-    /// A receipt has reached the coordinator; only one that both sides signed can be paid later.
-    pub fn receipt(&mut self, signed: &Signed) {
-        if signed.verifies() {
-            self.receipts
-                .insert(signed.receipt.digest(), signed.receipt.clone());
-        }
-    }
-
     /// The next entry of the books. `hash` is the entry's own, which the one after it must name.
     pub fn enter(&mut self, entry: &Entry, hash: Digest) -> Verdict {
         require(entry.sequence == self.sequence + 1, "L18 chain", || {
@@ -147,6 +151,10 @@ impl Books {
                         client: *client,
                         worker: *worker,
                         attempts: BTreeMap::from([(*number, *worker)]),
+                        payees: BTreeMap::from([(*number, *payee)]),
+                        noted: None,
+                        is_posted: false,
+                        is_late: false,
                         standbys: BTreeMap::new(),
                         amount: *amount,
                         expires: *expires,
@@ -179,6 +187,7 @@ impl Books {
                     },
                 )?;
                 found.directed(*hold, *number, *worker)?;
+                found.payees.insert(*number, *payee);
                 found.standbys.retain(|later, _| later > number);
                 (found.payee, found.worker) = (*payee, *worker);
                 if found.expired {
@@ -199,6 +208,7 @@ impl Books {
             } => {
                 let found = self.open_hold(*hold)?;
                 found.directed(*hold, *number, *worker)?;
+                found.payees.insert(*number, *payee);
                 found.standbys.insert(*number, (*worker, *payee));
                 require(found.standbys.len() <= 4, "standbys are few", || {
                     format!("{} stand by for {hold:?}", found.standbys.len())
@@ -224,9 +234,7 @@ impl Books {
                     format!("{hold:?} holds {}, {amount} are paid", found.amount)
                 })?;
                 self.priced(*hold, &found, *amount, *receipt, None)?;
-                if let Some(receipt) = self.receipts.get(receipt) {
-                    self.paid.insert(receipt.attempt);
-                }
+                self.settled(*hold, receipt);
                 let payer = self.account(found.payer);
                 payer.held -= i128::from(found.amount);
                 payer.balance -= i128::from(*amount);
@@ -266,12 +274,21 @@ impl Books {
                 let payer = self.account(found.payer);
                 let left = payer.balance - payer.held;
                 self.priced(*hold, &found, *amount, *receipt, Some(left))?;
-                if let Some(receipt) = self.receipts.get(receipt) {
-                    self.paid.insert(receipt.attempt);
-                }
+                self.settled(*hold, receipt);
                 self.account(found.payer).balance -= i128::from(*amount);
                 self.account(found.payee).balance += i128::from(*amount);
             }
+            Fact::Claim {
+                hold,
+                number,
+                amount,
+                voucher,
+            } => self.noted(*hold, *number, *amount, *voucher)?,
+            Fact::Vouched {
+                hold,
+                amount,
+                voucher,
+            } => self.vouched(at, *hold, *amount, *voucher)?,
         }
         Ok(())
     }
@@ -303,49 +320,6 @@ impl Books {
             || format!("{hold:?} is resolved twice, or was never made"),
         )?;
         Ok(found.expect("a hold that is open exists: required above"))
-    }
-
-    /// What was paid is the price of what a receipt says that both sides signed (L12, L14); of a late receipt,
-    /// no more than what the payer had `left`.
-    fn priced(
-        &self,
-        id: HoldId,
-        hold: &Hold,
-        amount: Micros,
-        receipt: Digest,
-        left: Option<i128>,
-    ) -> Verdict {
-        let found = self.receipts.get(&receipt);
-        require(found.is_some(), "L14 two-signatures", || {
-            format!("{id:?} was paid without a receipt that both sides signed")
-        })?;
-        let receipt = found.expect("required above");
-        let named = (hold.attempts.iter()).any(|(number, worker)| {
-            AttemptId::of(id, *number) == receipt.attempt && *worker == receipt.worker
-        });
-        require(
-            named
-                && receipt.hold == id
-                && receipt.client == hold.client
-                && receipt.worker == hold.worker,
-            "L14 two-signatures",
-            || format!("{id:?} was paid by a receipt for something else"),
-        )?;
-        let prices = Prices::REFERENCE;
-        let (prompt, completion) = (
-            u128::from(receipt.tally.prompt_tokens),
-            u128::from(receipt.tally.completion_tokens),
-        );
-        let exact = prompt * u128::from(prices.prompt) + completion * u128::from(prices.completion);
-        let cost = match completion {
-            0 => 0,
-            _ => u128::from(prices.base) + exact.div_ceil(1000),
-        };
-        let due = if hold.payer == hold.payee { 0 } else { cost };
-        let due = left.map_or(due, |left| due.min(left.max(0).unsigned_abs()));
-        require(u128::from(amount) == due, "L12 price-pinned", || {
-            format!("{id:?} was paid {amount}, its receipt comes to {due}")
-        })
     }
 
     /// Nothing is made or lost but by the mint (L01, L02), and what is set aside is what holds say (L03).
@@ -380,13 +354,6 @@ impl Books {
     /// Whether a grant is on the disk.
     pub fn is_granted(&self, id: [u8; 16]) -> bool {
         self.grants.contains(&id)
-    }
-
-    /// A parcel is refused for good. All our nodes are honest and no run lasts a day: there is no reason.
-    pub fn rejected(&self, parcel: AttemptId, reason: &str) -> Verdict {
-        require(false, "honest receipts are paid", || {
-            format!("parcel {parcel:?} was refused: {reason}")
-        })
     }
 
     /// The reckoning of one member.

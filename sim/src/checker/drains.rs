@@ -9,6 +9,8 @@ pub struct Remains {
     pub holds: usize,
     /// Parcels in outboxes.
     pub parcels: usize,
+    /// Attempts that are over, and whose workers do not know that they are paid.
+    pub dues: usize,
     /// Receipts that were on an outbox's disk and that no ledger has answered.
     pub owed: usize,
     /// Sessions that are open.
@@ -26,6 +28,7 @@ impl Remains {
             ("requests end in time", self.sessions, "sessions are open"),
             ("holds drain", self.holds, "holds are open"),
             ("outbox drains", self.parcels, "parcels are undelivered"),
+            ("evidence drains", self.dues, "attempts are due"),
             ("signed receipts are paid", self.owed, "receipts are unpaid"),
             (
                 "engines come to rest",

@@ -1,29 +1,18 @@
 //! What cores want done is carried out here: letters are sent, ports are performed, and the checkers are
 //! told of both before anything else happens.
 
-use super::forgery::STRANGER;
+use super::watch::Watched;
 use super::{Happening, World};
 use crate::checker::{Verdict, require};
 use crate::node::{Actor, Seat, TrayWrite};
 use troop_actors::border;
 use troop_actors::contract::{Core, Time};
 use troop_actors::ids::NodeId;
-use troop_actors::ledger::protocol::Outcome;
 use troop_actors::routing::{
-    DoorkeeperPort, EnginePort, LedgerPort, Message, NoPort, Out, OutboxPort, Routed, SessionPort,
-    Wiring,
+    DoorkeeperPort, EnginePort, LedgerPort, Message, NoPort, Out, OutboxPort, SessionPort, Wiring,
 };
 use troop_actors::session::protocol::Order;
-use troop_actors::{
-    doorkeeper, engine_process, gpu_monitor, ledger, outbox, scheduler, session, ticket_issuer,
-};
-
-/// An effect that the checkers want to see before it is carried out.
-pub(super) trait Watched: Routed {
-    fn watch(&self, _world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
-        Ok(())
-    }
-}
+use troop_actors::{doorkeeper, ledger, session};
 
 /// A port call that the simulated outside can answer.
 pub(super) trait Performed {
@@ -65,8 +54,10 @@ impl World {
                 self.carry(at, Actor::Scheduler, effects, None)
             }
             Message::Ledger(input) => {
-                if let ledger::protocol::Input::Settle { receipt, .. } = &input {
-                    self.books.receipt(receipt);
+                match &input {
+                    ledger::protocol::Input::Settle { receipt, .. } => self.books.receipt(receipt),
+                    ledger::protocol::Input::Claim { claim, .. } => self.books.claim(claim),
+                    _ => {}
                 }
                 let effects = stepped(node.ledger.as_mut(), now, input);
                 self.carry(at, Actor::Ledger, effects, None)
@@ -163,6 +154,9 @@ impl World {
 
     /// Sends a letter: at once and surely within a node, over the network to another.
     fn send(&mut self, from: usize, to: NodeId, message: Message) {
+        if self.withheld(&message) {
+            return;
+        }
         let message = Box::new(message);
         let speaker = self.nodes[from].wiring.me;
         if to == speaker {
@@ -238,86 +232,6 @@ fn woken<C: Core>(seat: Option<&mut Seat<C>>, now: Time, rings: u64) -> Vec<C::E
 fn armed<C: Core>(seat: Option<&mut Seat<C>>, now: u64, skew: i64) -> Option<(u64, u64)> {
     let seat = seat?;
     Some((seat.arm(now, skew)?, seat.life))
-}
-
-impl Watched for session::protocol::Effect {
-    fn watch(&self, world: &mut World, node: usize, _peer: Option<NodeId>) -> Verdict {
-        let Self::Post(parcel) = self else {
-            return Ok(());
-        };
-        let receipt = &parcel.receipt;
-        let me = world.nodes[node].wiring.me;
-        require(
-            receipt.verifies() && receipt.receipt.client == me,
-            "L14 two-signatures",
-            || format!("n{node} posts a receipt that is not signed by both sides"),
-        )?;
-        world.streams.signed(&receipt.receipt)
-    }
-}
-
-impl Watched for scheduler::protocol::Effect {}
-impl Watched for ticket_issuer::protocol::Effect {}
-impl Watched for engine_process::protocol::Effect {}
-impl Watched for gpu_monitor::protocol::Effect {}
-impl Watched for outbox::protocol::Effect {}
-
-impl Watched for ledger::protocol::Effect {
-    fn watch(&self, world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
-        const NAME: &str = "L21 ack-durable";
-        match self {
-            Self::Held {
-                hold,
-                number,
-                worker,
-                standby,
-                ..
-            } => {
-                let mut named = [Some((*number, *worker)), *standby].into_iter().flatten();
-                let lacking = named.find(|(n, w)| !world.books.is_directed(*hold, *n, *w));
-                require(lacking.is_none(), NAME, || {
-                    format!("{hold:?} for {lacking:?} is acknowledged and on no disk")
-                })
-            }
-            Self::Answer {
-                parcel,
-                outcome: Outcome::Settled { .. },
-                ..
-            } => require(world.books.is_paid(*parcel), NAME, || {
-                format!("parcel {parcel:?} is acknowledged and its payment on no disk")
-            }),
-            Self::Answer {
-                parcel,
-                to,
-                outcome: Outcome::Rejected { reason },
-            } if *to != STRANGER => {
-                world.owed.remove(parcel);
-                world.books.rejected(*parcel, reason)
-            }
-            Self::Answer { .. }
-            | Self::Persist(_)
-            | Self::NotHeld { .. }
-            | Self::Granted { .. } => Ok(()),
-        }
-    }
-}
-
-impl Watched for doorkeeper::protocol::Effect {
-    fn watch(&self, world: &mut World, node: usize, peer: Option<NodeId>) -> Verdict {
-        let Self::Admit { claims, .. } = self else {
-            return Ok(());
-        };
-        let door = world.nodes[node].wiring.me;
-        let peer = peer.expect("only a knock lets anybody in");
-        let named = world.books.is_directed(claims.hold, claims.number, door);
-        require(named, "no stream that cannot be paid", || {
-            format!(
-                "{:?} was let in at {door:?}, and the books say otherwise",
-                claims.attempt
-            )
-        })?;
-        world.tickets.admitted(door, peer, claims)
-    }
 }
 
 impl Performed for NoPort {

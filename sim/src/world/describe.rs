@@ -12,6 +12,9 @@ pub(super) fn message(message: &Message) -> String {
             ledger::protocol::Input::Settle {
                 parcel, receipt, ..
             } => format!("ledger: Settle {parcel:?} {:?}", receipt.receipt.tally),
+            ledger::protocol::Input::Claim { parcel, claim, .. } => {
+                format!("ledger: Claim {parcel:?} {:?}", claim.receipt.tally)
+            }
             other => format!("ledger: {other:?}"),
         },
         Message::TicketIssuer(input) => format!("ticket issuer: {input:?}"),
@@ -44,7 +47,8 @@ pub(super) fn message(message: &Message) -> String {
             outbox::protocol::Input::Post(parcel) => {
                 format!(
                     "outbox: Post {:?} {:?}",
-                    parcel.id, parcel.receipt.receipt.tally
+                    parcel.id,
+                    parcel.evidence.statement().tally
                 )
             }
             other => format!("outbox: {other:?}"),

@@ -24,7 +24,10 @@ impl World {
         let mut forged = message.clone();
         match &mut forged {
             Message::Doorkeeper(doorkeeper::protocol::Input::Knock { peer, .. })
-            | Message::EngineProcess(engine_process::protocol::Input::Cancel { peer, .. }) => {
+            | Message::EngineProcess(
+                engine_process::protocol::Input::Cancel { peer, .. }
+                | engine_process::protocol::Input::Vouch { peer, .. },
+            ) => {
                 *peer = STRANGER;
             }
             Message::Ledger(ledger::protocol::Input::Settle { from, receipt, .. }) => {
@@ -37,6 +40,12 @@ impl World {
                     tally.completion_tokens / 2
                 };
             }
+            Message::Ledger(ledger::protocol::Input::Claim { from, claim, .. }) => {
+                *from = STRANGER;
+                claim.receipt.tally.completion_tokens += 1;
+            }
+            // Who is told that it is paid would let go of what it has in hand.
+            Message::EngineProcess(engine_process::protocol::Input::Paid { .. }) => {}
             Message::Scheduler(scheduler::protocol::Input::Finished { client, .. }) => {
                 *client = STRANGER;
             }

@@ -44,6 +44,7 @@ impl World {
             self.run_until(self.now + 1_000_000)?;
         }
         self.remains().none()?;
+        (self.claims.values()).try_for_each(|claim| self.books.is_seen_to(claim))?;
         let ledger = self.nodes[0].ledger.as_ref();
         require(ledger.is_some(), "the ledger is up", || {
             "the coordinator is healed and has no ledger".to_owned()
@@ -75,6 +76,8 @@ impl World {
                 .outbox
                 .as_ref()
                 .map_or(0, |outbox| outbox.core.pending());
+            let keeper = node.keeper.as_ref();
+            remains.dues += keeper.map_or(0, |keeper| keeper.core.owed());
             if let Some(child) = &node.child {
                 let stats = child.desk.stats();
                 remains.sequences += (stats.running + stats.waiting) as usize;
@@ -124,7 +127,8 @@ impl World {
 
 /// Microseconds in which every session of a healed troop ends.
 const REST_SESSIONS: u64 = 600_000_000;
-/// Microseconds after its term in which the last hold is gone, and everything else with it (L: TTL + 60 s).
-const REST_HOLDS: u64 = 60_000_000;
+/// Microseconds after its term in which the last hold is gone, and everything else with it (L: TTL + 60 s, and
+/// the two minutes for which receipts are waited for where there is a claim).
+const REST_HOLDS: u64 = 180_000_000;
 /// µc that a probe surely costs less than: the bound of its hold is bytes, not tokens.
 const PROBE_BALANCE: i128 = 2_000_000;

@@ -9,8 +9,10 @@ use troop_actors::doorkeeper::Door;
 use troop_actors::engine_process::{self, Keeper, Wishes};
 use troop_actors::gpu_monitor::Gauge;
 use troop_actors::ledger::{self, Batch, Book, Entry, Fact, LedgerStore};
+use troop_actors::outbox::protocol::Parcel;
 use troop_actors::outbox::{self, OutboxStore, Tray};
 use troop_actors::price::Prices;
+use troop_actors::receipt::Evidence;
 use troop_actors::routing::Message;
 use troop_actors::scheduler::Queue;
 use troop_actors::store;
@@ -238,7 +240,12 @@ impl World {
         let store = node.post.store.as_ref()?;
         let result = store.write(next.write, &next.keep, &next.forget);
         if result.is_ok() {
-            self.owed.extend(next.keep.iter().map(|parcel| parcel.id));
+            for Parcel { id, evidence, .. } in next.keep {
+                match evidence {
+                    Evidence::Receipt(_) => drop(self.owed.insert(id)),
+                    Evidence::Claim(claim) => drop(self.claims.insert(id, claim)),
+                }
+            }
         }
         Some(result.map(|number| (number, Vec::new())))
     }
@@ -328,9 +335,7 @@ fn open_ledger(disk: &Disk) -> Result<(LedgerStore, Vec<Entry>), store::StoreErr
     Ok((store, entries))
 }
 
-fn open_outbox(
-    disk: &Disk,
-) -> Result<(OutboxStore, Vec<outbox::protocol::Parcel>), store::StoreError> {
+fn open_outbox(disk: &Disk) -> Result<(OutboxStore, Vec<Parcel>), store::StoreError> {
     let store = OutboxStore::open(store::open(disk.open())?)?;
     let parcels = store.load()?;
     Ok((store, parcels))

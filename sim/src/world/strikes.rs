@@ -31,7 +31,8 @@ impl World {
             | Fault::Duplicate
             | Fault::Reorder
             | Fault::Skew
-            | Fault::Forgery => {}
+            | Fault::Forgery
+            | Fault::Freeloading => {}
             Fault::Partition | Fault::OneWay => {
                 let side = self.side();
                 let both = fault == Fault::Partition;

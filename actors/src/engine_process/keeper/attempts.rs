@@ -7,22 +7,24 @@
 //! An attempt belongs to the peer that its ticket names: only that peer can cancel it, and it is told the end,
 //! whatever the end is. A stream that lasts as long as its ticket allows is cancelled and paid for as far as
 //! it came, and its session hears the limit; one that a drained worker has no more time for is cancelled too,
-//! and its session goes on elsewhere.
+//! and its session goes on elsewhere. So is one whose client does not vouch for what it gets (`evidence.rs`).
 
 use super::super::protocol::Effect;
+use super::evidence::Delivered;
 use super::{EngineState, Keeper};
 use crate::contract::{Time, earliest};
 use crate::doorkeeper::protocol::Turnaway;
 use crate::engine::frames::ToEngine;
 use crate::generate::{Event, Failure, Finish, Tally, Work};
 use crate::ids::{AttemptId, NodeId, Passport, digest};
-use crate::receipt::{Half, Receipt};
+use crate::receipt::Half;
 use crate::ticket::{Claims, Revoked};
 
 /// Work that an engine has.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) claims: Claims,
+    pub(super) delivered: Delivered,
     stage: Stage,
 }
 
@@ -35,22 +37,23 @@ enum Stage {
     Overdue,
     /// The worker's time is over; the engine was told to close it.
     Drained,
+    /// Its client does not vouch for what it gets; the engine was told to close it.
+    Unvouched,
 }
 
 impl Keeper {
     /// Whatever ran on an engine is lost, and said to be.
-    pub(super) fn lose(&mut self, model: Passport, out: &mut Vec<Effect>) {
-        self.attempts.retain(|attempt, Attempt { claims, .. }| {
-            let lost = claims.model == model;
-            if lost {
-                out.push(Effect::Lost {
-                    client: claims.client,
-                    request: claims.request,
-                    attempt: *attempt,
-                });
-            }
-            !lost
-        });
+    pub(super) fn lose(&mut self, now: Time, model: Passport, out: &mut Vec<Effect>) {
+        let lost = |_: &AttemptId, attempt: &mut Attempt| attempt.claims.model == model;
+        let lost: Vec<(AttemptId, Attempt)> = self.attempts.extract_if(.., lost).collect();
+        for (attempt, it) in lost {
+            out.push(Effect::Lost {
+                client: it.claims.client,
+                request: it.claims.request,
+                attempt,
+            });
+            self.owe(now, it, None);
+        }
     }
 
     /// The doorkeeper has let an attempt in.
@@ -85,6 +88,7 @@ impl Keeper {
             return;
         }
         let (model, life) = (claims.model, engine.life);
+        let delivered = Delivered::nothing(&work);
         let tenant = digest("troop/tenant/v1", &[&claims.payer.0]);
         out.push(Effect::Write {
             model,
@@ -97,7 +101,12 @@ impl Keeper {
         });
         let until = now.plus_ms(claims.stream_seconds_max.saturating_mul(1000));
         let stage = Stage::Running { until };
-        self.attempts.insert(attempt, Attempt { claims, stage });
+        let running = Attempt {
+            claims,
+            delivered,
+            stage,
+        };
+        self.attempts.insert(attempt, running);
         self.look_at(now, model);
     }
 
@@ -132,8 +141,11 @@ impl Keeper {
     /// When the next attempt has to end.
     pub(super) fn term(&self) -> Option<Time> {
         let until = |attempt: &Attempt| match attempt.stage {
-            Stage::Running { until } => earliest(self.closing(), Some(until)),
-            Stage::Overdue | Stage::Drained => None,
+            Stage::Running { until } => {
+                let patience = attempt.delivered.patience();
+                earliest(earliest(self.closing(), patience), Some(until))
+            }
+            Stage::Overdue | Stage::Drained | Stage::Unvouched => None,
         };
         self.attempts.values().filter_map(until).min()
     }
@@ -149,13 +161,14 @@ impl Keeper {
             let Stage::Running { until } = attempt.stage else {
                 continue;
             };
-            if until <= now || drained {
-                attempt.stage = match until <= now {
-                    true => Stage::Overdue,
-                    false => Stage::Drained,
-                };
-                ended.push((*id, attempt.claims.model));
-            }
+            let patience = attempt.delivered.patience();
+            attempt.stage = match () {
+                () if until <= now => Stage::Overdue,
+                () if drained => Stage::Drained,
+                () if patience.is_some_and(|until| until <= now) => Stage::Unvouched,
+                () => continue,
+            };
+            ended.push((*id, attempt.claims.model));
         }
         for (attempt, model) in ended {
             self.write_cancel(attempt, model, out);
@@ -163,8 +176,19 @@ impl Keeper {
     }
 
     /// An engine says how an attempt goes.
-    pub(super) fn event(&self, attempt: AttemptId, event: Event, out: &mut Vec<Effect>) {
-        let Some(Attempt { claims, stage }) = self.attempts.get(&attempt) else {
+    pub(super) fn event(
+        &mut self,
+        now: Time,
+        attempt: AttemptId,
+        event: Event,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Attempt {
+            claims,
+            delivered,
+            stage,
+        }) = self.attempts.get_mut(&attempt)
+        else {
             return;
         };
         // A choice that was cut off has not ended: why there is no more of it is said at the end.
@@ -178,6 +202,7 @@ impl Keeper {
         if cut && *stage == Stage::Overdue {
             return;
         }
+        delivered.send(now, &event);
         let (client, request) = (claims.client, claims.request);
         out.push(Effect::Event {
             client,
@@ -196,33 +221,25 @@ impl Keeper {
         failure: Option<Failure>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(Attempt { claims, stage }) = self.attempts.remove(&attempt) else {
+        let Some(running) = self.attempts.remove(&attempt) else {
             return;
         };
-        self.look_at(now, claims.model);
-        let failure = match (failure, stage) {
+        let claims = &running.claims;
+        let (client, request, model) = (claims.client, claims.request, claims.model);
+        let failure = match (failure, running.stage) {
             (Some(Failure::Cancelled), Stage::Overdue) => Some(Failure::Overtime {
                 seconds: claims.stream_seconds_max,
             }),
             (failure, _) => failure,
         };
-        let receipt = Receipt {
-            request: claims.request,
-            hold: claims.hold,
-            attempt,
-            client: claims.client,
-            worker: self.key.node(),
-            model: claims.model,
-            prices: claims.prices,
-            tally,
-        };
-        let half = Box::new(Half::sign(receipt, &self.key));
-        let (client, request) = (claims.client, claims.request);
+        let half = Half::sign(self.statement(claims, tally), &self.key);
+        self.owe(now, running, Some(half.clone()));
+        self.look_at(now, model);
         out.push(Effect::Closed {
             client,
             request,
             attempt,
-            half,
+            half: Box::new(half),
             failure,
         });
     }

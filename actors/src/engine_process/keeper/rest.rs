@@ -47,6 +47,9 @@ impl Wishes {
             Input::Serve { .. }
             | Input::Start { .. }
             | Input::Cancel { .. }
+            | Input::Vouch { .. }
+            | Input::Paid { .. }
+            | Input::Kept { .. }
             | Input::Frame { .. }
             | Input::Exited { .. }
             | Input::Drain { .. }
@@ -109,7 +112,7 @@ impl Keeper {
         }
         let models: Vec<Passport> = self.engines.keys().copied().collect();
         for model in models {
-            self.lose(model, out);
+            self.lose(now, model, out);
             let Some(engine) = self.engines.get_mut(&model) else {
                 continue;
             };

@@ -1,5 +1,6 @@
 //! The keeper against engines that come up, work, fall, fall silent, and are no use.
 
+mod evidence;
 mod reports;
 mod rest;
 
@@ -78,12 +79,16 @@ impl Desk {
     }
 
     fn start(&mut self, n: u8) -> Vec<Effect> {
+        self.start_for(n, CLIENT)
+    }
+
+    fn start_for(&mut self, n: u8, client: NodeId) -> Vec<Effect> {
         let hold = HoldId([n; 16]);
         let claims = Claims {
             issuer: NodeId([9; 32]),
             payer: MemberId([5; 16]),
             worker: NodeKey::from_secret([3; 32]).node(),
-            client: CLIENT,
+            client,
             issued_at: 0,
             issued_ms: 0,
             expires_at: 0,

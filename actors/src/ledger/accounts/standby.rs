@@ -10,6 +10,7 @@
 //! paid. An attempt has one worker for ever. The hold still ends once (L05) and within what is set aside (L06), by
 //! the one receipt that its client signs; which attempt that is, the client decides by where it took its tokens.
 
+use super::claims::FORMER_MAX;
 use super::{Accounts, Hold};
 use crate::ids::{AttemptId, HoldId, MemberId, NodeId};
 use crate::price::Micros;
@@ -27,14 +28,18 @@ pub struct Standby {
 }
 
 impl Hold {
-    /// The party to `attempt` of the hold `id`, if it may be paid from it.
-    pub fn party(&self, id: HoldId, attempt: AttemptId) -> Option<Standby> {
-        let present = Standby {
+    /// The attempt that is paid from it as it stands.
+    fn present(&self) -> Standby {
+        Standby {
             number: self.number,
             worker: self.worker,
             payee: self.payee,
-        };
-        let mut parties = std::iter::once(present).chain(self.standbys.iter().copied());
+        }
+    }
+
+    /// The party to `attempt` of the hold `id`, if its receipt may be paid from it.
+    pub fn party(&self, id: HoldId, attempt: AttemptId) -> Option<Standby> {
+        let mut parties = std::iter::once(self.present()).chain(self.standbys.iter().copied());
         parties.find(|party| AttemptId::of(id, party.number) == attempt)
     }
 
@@ -44,20 +49,24 @@ impl Hold {
     }
 
     /// The hold once it goes to `to`, which alone needs `amount`. Those that stand by for still later attempts
-    /// stay covered.
+    /// stay covered, and so do those that it goes on from: they may claim.
     pub fn directed(&self, to: Standby, amount: Micros) -> Hold {
-        let later = |standby: &&Standby| standby.number > to.number;
-        let standbys: Vec<Standby> = self.standbys.iter().filter(later).copied().collect();
-        let mut strange = standbys
-            .iter()
-            .filter(|standby| standby.payee != self.payer);
-        let covered = strange.next().map_or(0, |_| self.amount);
+        let later = |standby: &Standby| standby.number > to.number;
+        let (standbys, past): (Vec<_>, Vec<_>) = self.standbys.iter().copied().partition(later);
+        let mut former = self.former.clone();
+        former.push(self.present());
+        former.extend(past.into_iter().filter(|past| past.number < to.number));
+        former.drain(..former.len().saturating_sub(FORMER_MAX));
+        let mut others = standbys.iter().chain(&former);
+        let is_strange = others.any(|other| other.payee != self.payer);
+        let covered = if is_strange { self.amount } else { 0 };
         Hold {
             payee: to.payee,
             worker: to.worker,
             number: to.number,
             amount: amount.max(covered),
             standbys,
+            former,
             ..self.clone()
         }
     }
@@ -72,7 +81,8 @@ impl Hold {
     /// Whether only the payer itself could be paid.
     fn is_own(&self) -> bool {
         let own = |payee| payee == self.payer;
-        own(self.payee) && self.standbys.iter().all(|standby| own(standby.payee))
+        let mut others = self.standbys.iter().chain(&self.former);
+        own(self.payee) && others.all(|other| own(other.payee))
     }
 
     pub(super) fn check(&self) {
@@ -82,6 +92,7 @@ impl Hold {
             before = standby.number;
         }
         assert!(self.standbys.len() <= STANDBYS_MAX);
+        assert!(self.former.len() <= FORMER_MAX);
     }
 }
 
@@ -102,7 +113,16 @@ impl Accounts {
         if named.is_some_and(|named| *named != to) {
             return Err("an attempt has one worker for ever");
         }
-        let new = old.directed(to, amount);
+        // Books from before there were claims set less aside for those that a hold goes on from, and are read as
+        // they were written.
+        let new = Hold {
+            amount,
+            ..old.directed(to, amount)
+        };
+        let mut beside = new.standbys.iter();
+        if amount < old.amount && beside.any(|standby| standby.payee != old.payer) {
+            return Err("what is set aside does not shrink while somebody stands by");
+        }
         if let Some(lapsed) = self.lapsed.get_mut(&id) {
             // Nothing is set aside any more: it is only said whom a late receipt pays.
             if named.is_none() || new.amount > old.amount {

@@ -4,9 +4,9 @@ use super::Book;
 use crate::contract::Time;
 use crate::ids::{AttemptId, HoldId, MemberId, NodeId};
 use crate::ledger::protocol::{GrantError, Outcome};
-use crate::ledger::{Fact, LATE_MS, Resolution, SUPPLY_MAX, Standby};
+use crate::ledger::{Fact, Hold, LATE_MS, Resolution, SUPPLY_MAX, Standby};
 use crate::price::Micros;
-use crate::receipt::Signed;
+use crate::receipt::{Receipt, Signed};
 use crate::scheduler::protocol::{ATTEMPTS_MAX, HoldOrder, Refusal};
 use std::cmp::Ordering;
 
@@ -178,6 +178,28 @@ impl Book {
         self.prices.cost(prompt, completion)
     }
 
+    /// What `receipt` costs, if it is between the parties to the hold, and signed.
+    pub(super) fn comes_to(
+        &self,
+        hold: &Hold,
+        party: Standby,
+        receipt: &Receipt,
+        is_signed: impl FnOnce() -> bool,
+    ) -> Result<Micros, &'static str> {
+        if hold.request != receipt.request {
+            return Err("it is for another request");
+        }
+        if hold.client != receipt.client || party.worker != receipt.worker {
+            return Err("it is between others than the hold");
+        }
+        if !is_signed() {
+            return Err("L14: it is not signed by both sides");
+        }
+        let cost = receipt.cost(&self.prices);
+        cost.filter(|_| hold.prices == receipt.prices)
+            .ok_or("L12: the price table is not the one of the hold")
+    }
+
     /// Pays a receipt, never more than was held. One that comes within a day after its hold has expired is
     /// paid from what the payer has left: the work was done, and both sides signed for it.
     pub(super) fn settle(&mut self, now: Time, signed: &Signed) -> Outcome {
@@ -190,6 +212,7 @@ impl Book {
                 return Outcome::Settled { amount };
             }
             Some(Resolution::Posted(..)) => return rejected("L05: another receipt settled it"),
+            Some(Resolution::Vouched(..)) => return rejected("L05: its worker's claim was paid"),
             Some(Resolution::Refused(_)) => return rejected("there was no hold"),
             Some(Resolution::Expired) | None => {}
         }
@@ -199,23 +222,12 @@ impl Book {
         let Some(hold) = self.accounts.open().get(&receipt.hold).or(lapsed).cloned() else {
             return rejected("there is no such hold, or it expired more than a day ago");
         };
-        if hold.request != receipt.request {
-            return rejected("the receipt is for another request");
-        }
         let Some(party) = hold.party(receipt.hold, receipt.attempt) else {
             return rejected("the receipt is for another attempt than the hold");
         };
-        if hold.client != receipt.client || party.worker != receipt.worker {
-            return rejected("the receipt is between others than the hold");
-        }
-        if !signed.verifies() {
-            return rejected("L14: it is not signed by both sides");
-        }
-        let Some(cost) = receipt
-            .cost(&self.prices)
-            .filter(|_| hold.prices == receipt.prices)
-        else {
-            return rejected("L12: the price table is not the one of the hold");
+        let cost = match self.comes_to(&hold, party, receipt, || signed.verifies()) {
+            Ok(cost) => cost,
+            Err(rule) => return rejected(rule),
         };
         let (id, receipt) = (receipt.hold, receipt.digest());
         let most = hold.due_max(party.payee);

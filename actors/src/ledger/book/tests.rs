@@ -414,5 +414,6 @@ fn the_store_takes_a_batch_twice_and_refuses_a_gap() {
     assert_eq!(store.load().unwrap(), desk.disk);
 }
 
+mod claims;
 mod late;
 mod standby;

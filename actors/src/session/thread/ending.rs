@@ -5,7 +5,7 @@ use crate::contract::Time;
 use crate::generate::Failure;
 use crate::ids::HoldId;
 use crate::outbox::protocol::Parcel;
-use crate::receipt::{Half, Receipt};
+use crate::receipt::{Evidence, Half, Receipt};
 use crate::session::limits::*;
 use crate::session::protocol::{Delivery, Effect, Grant, Trouble};
 
@@ -39,7 +39,7 @@ impl Thread {
     }
 
     /// What this side would sign for `grant`.
-    fn receipt(&self, grant: &Grant) -> Receipt {
+    pub(super) fn receipt(&self, grant: &Grant) -> Receipt {
         Receipt {
             request: self.order.request,
             hold: HoldId::of(self.order.request),
@@ -78,10 +78,27 @@ impl Thread {
         }
         let parcel = agreed.then(|| {
             let (id, to) = (half.receipt.attempt, self.coordinator);
-            let receipt = half.countersign(&self.key);
-            Box::new(Parcel { id, to, receipt })
+            let signed = half.countersign(&self.key);
+            let evidence = Evidence::Receipt(signed);
+            Box::new(Parcel { id, to, evidence })
         });
-        out.extend(parcel.clone().map(Effect::Post));
+        if let Some(parcel) = &parcel {
+            out.push(Effect::Post(parcel.clone()));
+            // The worker gets the signature too: its pay does not hang on this node alone.
+            let Receipt {
+                worker,
+                attempt,
+                ref tally,
+                ..
+            } = *parcel.evidence.statement();
+            let [_, signature] = parcel.evidence.signatures();
+            out.push(Effect::Vouch {
+                worker,
+                attempt,
+                tally: tally.clone(),
+                signature: signature.clone(),
+            });
+        }
         let tally = self.answer.tally();
         self.end(
             match failure {

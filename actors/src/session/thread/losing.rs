@@ -86,6 +86,7 @@ impl Thread {
             grant,
             signs,
             beside,
+            ..
         } = &self.stage
         else {
             return;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Failure, Finish, Generate, Prompt, Tally};
-use crate::ids::{Digest, HoldId, MemberId, Passport, RequestId};
+use crate::ids::{Digest, HoldId, MemberId, Passport, RequestId, Signature};
 use crate::receipt::{Half, Receipt, transcript};
 use crate::session::protocol::Patience;
 
@@ -15,6 +15,7 @@ struct Desk {
     now: Time,
     seen: Vec<Delivery>,
     posted: Vec<Parcel>,
+    vouched: Vec<(AttemptId, Tally, Signature)>,
 }
 
 impl Desk {
@@ -38,10 +39,11 @@ impl Desk {
             now: Time(0),
             seen: Vec::new(),
             posted: Vec::new(),
+            vouched: Vec::new(),
         }
     }
 
-    /// Steps, keeps what the client and the outbox get, returns the rest.
+    /// Steps, keeps what the client, the outbox and the worker are given, returns the rest.
     fn say(&mut self, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
         self.thread.step(self.now, input, &mut out);
@@ -62,6 +64,15 @@ impl Desk {
             match effect {
                 Effect::Deliver(delivery) => self.seen.push(delivery),
                 Effect::Post(parcel) => self.posted.push(*parcel),
+                Effect::Vouch {
+                    worker,
+                    attempt,
+                    tally,
+                    signature,
+                } => {
+                    assert_eq!(self.thread.worker(attempt).unwrap_or(worker), worker);
+                    self.vouched.push((attempt, tally, signature));
+                }
                 other => rest.push(other),
             }
         }
@@ -193,7 +204,7 @@ fn an_undisturbed_request_is_delivered_signed_and_over() {
     let out = desk.close(0, &[100, 101], None);
     assert!(matches!(&out[..], [Effect::Finished { .. }]));
     assert_eq!(desk.text(), "Hello EN");
-    assert!(desk.posted[0].receipt.verifies());
+    assert!(desk.posted[0].evidence.verifies());
     assert!(matches!(
         desk.seen.last(),
         Some(Delivery::Done {
@@ -367,7 +378,8 @@ fn a_client_that_hangs_up_is_billed_to_there_and_told_nothing_more() {
     assert!(matches!(&desk.wake_at(1_000)[..], [Effect::Cancel { .. }]));
     desk.close(0, &[100, 101], Some(Failure::Cancelled));
     assert_eq!(desk.seen.len(), seen);
-    assert_eq!(desk.posted[0].receipt.receipt.tally.completion_tokens, 2);
+    let paid = desk.posted[0].evidence.statement();
+    assert_eq!(paid.tally.completion_tokens, 2);
 }
 
 #[test]
@@ -422,3 +434,4 @@ fn a_knock_that_arrived_twice_is_no_loss_and_work_beyond_the_ticket_is_hopeless(
 mod chaos;
 mod endings;
 mod standby;
+mod vouching;

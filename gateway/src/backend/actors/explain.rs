@@ -265,6 +265,7 @@ fn bill(decided: Option<&scheduler::Story>, seen: Option<&session::Story>) -> ex
         completion_tokens: tokens.map(|(_, _, completion)| *completion),
         held_micros: decided.and_then(|story| story.held),
         paid_micros: decided.and_then(|story| story.paid),
+        paid_by_voucher: decided.and_then(|story| story.paid.map(|_| story.vouched)),
     }
 }
 

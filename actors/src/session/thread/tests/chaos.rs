@@ -397,9 +397,9 @@ proptest! {
                 _ => "",
             }).collect()).collect();
             prop_assert_eq!(&texts[..], &chaos.truth.texts[..]);
-            let tally = &chaos.desk.posted[0].receipt.receipt.tally;
+            let tally = &chaos.desk.posted[0].evidence.statement().tally;
             prop_assert_eq!(tally.transcript, transcript(&PROMPT, chaos.truth.ids.iter().map(|ids| &ids[..])));
         }
-        prop_assert!(chaos.desk.posted.iter().all(|parcel| parcel.receipt.verifies()));
+        prop_assert!(chaos.desk.posted.iter().all(|parcel| parcel.evidence.verifies()));
     }
 }

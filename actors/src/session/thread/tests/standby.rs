@@ -67,7 +67,7 @@ fn a_stream_goes_on_at_the_worker_that_stands_by_and_asks_nobody() {
     desk.close(1, &[100, 101], None);
     assert_eq!(desk.text(), "ab");
     assert_eq!((desk.endings(), desk.posted.len()), (1, 1));
-    let receipt = &desk.posted[0].receipt.receipt;
+    let receipt = desk.posted[0].evidence.statement();
     assert_eq!(
         (receipt.attempt, receipt.worker),
         (Desk::attempt(1), worker)

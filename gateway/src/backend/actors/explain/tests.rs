@@ -42,6 +42,7 @@ fn decided(decisions: Vec<Decision>) -> scheduler::Story {
         payee: None,
         held: Some(5_000),
         paid: Some(1_250),
+        vouched: true,
         granted: None,
         finished: None,
         class: None,
@@ -113,8 +114,8 @@ fn what_was_decided_and_what_was_seen_make_one_story() {
     );
     let bill = &story.bill;
     assert_eq!(
-        (bill.held_micros, bill.paid_micros),
-        (Some(5_000), Some(1_250))
+        (bill.held_micros, bill.paid_micros, bill.paid_by_voucher),
+        (Some(5_000), Some(1_250), Some(true))
     );
     assert_eq!(
         (
