@@ -3,7 +3,8 @@
 # Needs target/clients (a Python venv with `openai`), and fetches the model through `troop` itself.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo build --quiet --locked --bin troop
+# Beside an example of the workspace it has the features that tests give it: after them nothing is compiled anew.
+cargo build --quiet --locked --workspace --bin troop --example synth
 home=$(mktemp -d)
 export TROOP_HOME="$home"
 trap 'kill "${node:-}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$home"' EXIT
