@@ -187,6 +187,13 @@ impl Books {
                     },
                 )?;
                 found.directed(*hold, *number, *worker)?;
+                let payer = found.payer;
+                let claimable = found.payees.values().any(|payee| *payee != payer);
+                require(
+                    !claimable || *amount >= found.amount,
+                    "what may be claimed stays set aside",
+                    || format!("{hold:?} shrinks from {} to {amount}", found.amount),
+                )?;
                 found.payees.insert(*number, *payee);
                 found.standbys.retain(|later, _| later > number);
                 (found.payee, found.worker) = (*payee, *worker);

@@ -1,6 +1,7 @@
 //! What cores want done is carried out here: letters are sent, ports are performed, and the checkers are
 //! told of both before anything else happens.
 
+use super::forgery::STRANGER;
 use super::watch::Watched;
 use super::{Happening, World};
 use crate::checker::{Verdict, require};
@@ -56,7 +57,17 @@ impl World {
             Message::Ledger(input) => {
                 match &input {
                     ledger::protocol::Input::Settle { receipt, .. } => self.books.receipt(receipt),
-                    ledger::protocol::Input::Claim { claim, .. } => self.books.claim(claim),
+                    ledger::protocol::Input::Claim {
+                        from,
+                        parcel,
+                        claim,
+                    } => {
+                        // A disk may have kept what it was thought to have lost.
+                        if *from != STRANGER {
+                            self.claims.insert(*parcel, (**claim).clone());
+                        }
+                        self.books.claim(claim);
+                    }
                     _ => {}
                 }
                 let effects = stepped(node.ledger.as_mut(), now, input);
