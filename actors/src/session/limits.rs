@@ -26,6 +26,9 @@ pub(super) const COME_BACK_MS: u64 = 250;
 /// How long a session waits after a second closed door: two such waits outlast the window of any door, which is
 /// the leeway of tickets and a second of rounding.
 pub(super) const WINDOW_MS: u64 = 3_000;
+/// A ticket that has been here for longer may be older than a door that has long been open since: a door that is shut to
+/// it says nothing of a fresh one.
+pub(super) const FRESH_MS: u64 = 1_000;
 /// How long a request waits for its first worker.
 pub(super) const QUEUE_MS_MAX: u64 = 120_000;
 /// How long a begun stream waits for another one.

@@ -38,6 +38,8 @@ pub struct Thread {
     number: u32,
     /// Attempts that were lost.
     tries: u32,
+    /// Attempts beside them whose tickets were too old for their doors.
+    stale: u32,
     /// Workers that failed this request, in the order of their failing.
     avoid: Vec<NodeId>,
     /// The attempts that were given up, and why.
@@ -59,6 +61,8 @@ enum Stage {
     /// A worker is at it.
     Working {
         grant: Box<Grant>,
+        /// Whether its ticket had stood by for long when it was shown.
+        is_old: bool,
         signs: Signs,
         beside: Beside,
         vouched: Vouched,
@@ -90,6 +94,7 @@ impl Thread {
             answer,
             number: 0,
             tries: 0,
+            stale: 0,
             avoid: Vec::new(),
             losses: Vec::new(),
             hints: Box::default(),
@@ -136,12 +141,13 @@ impl Thread {
         out.push(self.admit(None));
     }
 
-    /// Goes on at the worker of `grant`.
-    fn work(&mut self, now: Time, grant: Box<Grant>, out: &mut Vec<Effect>) {
+    /// Goes on at the worker of `grant`, whose ticket came at `came`.
+    fn work(&mut self, now: Time, grant: Box<Grant>, came: Time, out: &mut Vec<Effect>) {
         self.number = grant.number;
         self.knock(&grant, out);
         self.stage = Stage::Working {
             grant,
+            is_old: now.since_ms(came) > FRESH_MS,
             signs: Signs::new(now),
             beside: Beside::nobody(now),
             vouched: Vouched::from(self.answer.tokens()),
@@ -255,7 +261,7 @@ impl Thread {
             return;
         }
         match &self.stage {
-            Stage::Asking { .. } => self.work(now, grant, out),
+            Stage::Asking { .. } => self.work(now, grant, now, out),
             Stage::Working { .. } => self.named(now, grant, out),
             // The hold is there: the worker is to sign for nothing, so that it is released at once.
             Stage::Leaving { grant: None, .. } => {
@@ -401,6 +407,7 @@ impl Core for Thread {
             self.tries < TRIES_MAX || matches!(self.stage, Stage::Over),
             "attempts end"
         );
+        assert!(self.stale <= self.tries, "also those that are not counted");
         let leaving = matches!(self.stage, Stage::Leaving { .. });
         assert!(!leaving || self.ended, "only a client that is gone is left");
     }

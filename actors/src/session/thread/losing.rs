@@ -57,6 +57,17 @@ impl Signs {
     }
 }
 
+/// In which manner an attempt is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Its worker failed.
+    Failed,
+    /// The door is about to open, and has not failed: it is waited for, unless somebody stands by.
+    Shut,
+    /// The ticket was too old for the door, which has not failed: a fresh one is asked for, and no try is spent.
+    Stale,
+}
+
 impl Thread {
     /// When the worker's silence is a loss. One that comes back to a request which it failed is the only one left: it
     /// may be slow and not gone, and gets more time.
@@ -103,20 +114,22 @@ impl Thread {
 
     /// The attempt is not to be gone on with: the next one takes it up where it stands.
     pub(super) fn lose(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
-        self.lose_and_wait(now, reason, 0, out);
+        self.leave(now, reason, Manner::Failed, out);
     }
 
-    /// The same, and if nobody stands by the next one is not asked for before `wait_ms` have passed.
-    fn lose_and_wait(&mut self, now: Time, reason: &str, wait_ms: u64, out: &mut Vec<Effect>) {
+    fn leave(&mut self, now: Time, reason: &str, manner: Manner, out: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Working { grant, beside, .. } => {
                 let (worker, attempt) = (grant.worker, grant.attempt);
                 out.push(Effect::Cancel { worker, attempt });
                 self.losses.push((attempt, reason.to_owned()));
                 self.number = grant.number + 1;
-                self.tries += 1;
-                // The latest to fail is the last one to be tried again. A door that is about to open has not failed.
-                if wait_ms == 0 {
+                match manner {
+                    Manner::Stale => self.stale += 1,
+                    Manner::Failed | Manner::Shut => self.tries += 1,
+                }
+                // The latest to fail is the last one to be tried again.
+                if manner == Manner::Failed {
                     self.avoid.retain(|failed| *failed != worker);
                     self.avoid.push(worker);
                 }
@@ -124,20 +137,35 @@ impl Thread {
                     let (attempts, reason) = (self.tries, reason.to_owned());
                     return self.fail(Trouble::Lost { attempts, reason }, out);
                 }
-                if let Some(standby) = beside.take(now) {
-                    self.work(now, standby, out);
+                if let Some((standby, came)) = beside.take(now) {
+                    self.work(now, standby, came, out);
                     // The coordinator hears by this where the stream is now.
                     return self.ask_beside(now, out);
                 }
-                if wait_ms == 0 {
-                    return self.ask(now, out);
+                match manner {
+                    Manner::Failed | Manner::Stale => self.ask(now, out),
+                    Manner::Shut => {
+                        let again = now.plus_ms(WINDOW_MS);
+                        self.stage = Stage::Asking { since: now, again };
+                    }
                 }
-                let again = now.plus_ms(wait_ms);
-                self.stage = Stage::Asking { since: now, again };
             }
             // Nobody is left who could sign: the hold expires by itself.
             Stage::Leaving { .. } => self.over(out),
             other => self.stage = other,
+        }
+    }
+
+    /// How to take it that a door has not been open for longer than the ticket is old.
+    fn shut(&self) -> Manner {
+        match &self.stage {
+            // It stood by while the door was opened anew: a fresh one may be let in at once. A ticket grows old beside
+            // an attempt that is then lost, so there is one such for each try.
+            Stage::Working { is_old: true, .. } if self.stale < self.tries => Manner::Stale,
+            // Another worker may be open for longer; if not, all doors opened together, and attempts are not to be
+            // spent before any of them can take one.
+            _ if self.tries > 0 => Manner::Shut,
+            _ => Manner::Failed,
         }
     }
 
@@ -150,10 +178,9 @@ impl Thread {
                 let (field, message) = (field.clone(), reason.to_string());
                 self.fail(Trouble::Failed(Failure::Invalid { field, message }), out);
             }
-            // A door that has just opened takes only newer tickets. Another worker may be open for longer; if
-            // not, all doors opened together, and attempts are not to be spent before any of them can take one.
-            Turnaway::Window if self.tries > 0 => {
-                self.lose_and_wait(now, &reason.to_string(), WINDOW_MS, out);
+            Turnaway::Window => {
+                let manner = self.shut();
+                self.leave(now, &reason.to_string(), manner, out);
             }
             reason => self.lose(now, &reason.to_string(), out),
         }

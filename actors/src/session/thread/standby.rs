@@ -12,7 +12,7 @@ use crate::session::protocol::{Effect, Grant};
 /// What a stream that runs knows of the worker beside its own.
 #[derive(Debug)]
 pub(super) struct Beside {
-    /// The next attempt's ticket, and until when it is good.
+    /// The next attempt's ticket, and when it came.
     standby: Option<(Box<Grant>, Time)>,
     /// When one is asked for.
     pub(super) ask: Time,
@@ -29,18 +29,21 @@ impl Beside {
 
     /// Whether somebody stands by whose ticket is good at that time.
     pub(super) fn is_good(&self, at: Time) -> bool {
-        self.standby.as_ref().is_some_and(|(_, until)| at < *until)
+        let came = self.standby.as_ref().map(|(_, came)| *came);
+        came.is_some_and(|came| at < came.plus_ms(STANDBY_MS))
     }
 
     /// Whoever stood by with a ticket that has run out does no more.
     pub(super) fn expire(&mut self, now: Time) {
-        self.standby.take_if(|(_, until)| *until <= now);
+        if !self.is_good(now) {
+            self.standby = None;
+        }
     }
 
-    /// The ticket that is still good, if there is one.
-    pub(super) fn take(self, now: Time) -> Option<Box<Grant>> {
-        let (grant, until) = self.standby?;
-        (now < until).then_some(grant)
+    /// The ticket that is still good, if there is one, and when it came.
+    pub(super) fn take(mut self, now: Time) -> Option<(Box<Grant>, Time)> {
+        self.expire(now);
+        self.standby
     }
 }
 
@@ -56,7 +59,7 @@ impl Thread {
             return;
         }
         let worker = named.worker;
-        beside.standby = Some((named, now.plus_ms(STANDBY_MS)));
+        beside.standby = Some((named, now));
         beside.ask = now.plus_ms(STANDBY_RENEW_MS);
         out.push(Effect::Greet { worker });
     }

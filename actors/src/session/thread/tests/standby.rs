@@ -183,3 +183,58 @@ fn a_clock_that_leaps_over_a_tickets_end_leaves_nobody_waiting() {
     let next = desk.thread.deadline().expect("it works");
     assert!(next > desk.now, "{next:?}");
 }
+
+impl Desk {
+    /// A door is shut to a ticket that is older than it.
+    fn shut(&mut self, number: u32) -> Vec<Effect> {
+        self.say(Input::Turned {
+            attempt: Desk::attempt(number),
+            reason: Turnaway::Window,
+        })
+    }
+}
+
+#[test]
+fn a_ticket_that_grew_old_while_it_stood_by_is_replaced_at_once_and_spends_no_try() {
+    // Given a stream whose standby was started anew after its ticket came, for how long ago that was,
+    for (age_ms, is_old) in [(500, false), (1_000, false), (1_001, true), (100_000, true)] {
+        let mut desk = Desk::new(1);
+        desk.begin();
+        desk.say(desk.beside(1));
+        desk.now = Time(age_ms);
+        // when its worker is lost and the standby's door is shut,
+        assert_eq!(knocks(&desk.lose(0)).len(), 1);
+        let out = desk.shut(1);
+        // then a fresh ticket is asked for at once, and the standby has not failed;
+        let asked = out.iter().find_map(|effect| match effect {
+            Effect::Admit(admit) => Some((admit.number, admit.avoid.clone())),
+            _ => None,
+        });
+        let first = desk.worker.node();
+        assert_eq!(asked, is_old.then(|| (2, vec![first])), "{age_ms} ms");
+        assert_eq!(desk.thread.tries, if is_old { 1 } else { 2 }, "{age_ms} ms");
+        if is_old {
+            // a fresh one that is turned away as well waits, as doors that open together are waited for.
+            assert_eq!(knocks(&desk.say(desk.beside(2))).len(), 1);
+            assert!(!asks(&desk.shut(2), 3));
+            assert!(!asks(&desk.wake_at(age_ms + 2_999), 3));
+            assert!(asks(&desk.wake_at(age_ms + 3_000), 3));
+            assert_eq!(desk.thread.tries, 2);
+        }
+    }
+}
+
+#[test]
+fn doors_that_are_shut_for_ever_end_a_request_whatever_its_tickets_ages_are() {
+    let mut desk = Desk::new(1);
+    desk.begin();
+    for number in 0..8 {
+        // The worker is knocked at, another one is named, and time goes by before the door is found shut.
+        desk.say(desk.beside(number + 1));
+        desk.now = desk.now.plus_ms(2_000);
+        desk.shut(number);
+    }
+    assert_eq!(desk.endings(), 1);
+    let tries = desk.thread.tries;
+    assert_eq!((tries, desk.thread.stale), (TRIES_MAX, TRIES_MAX - 1));
+}
