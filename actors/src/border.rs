@@ -94,6 +94,7 @@ pub fn admit(
                         Err(Forged::NotHolder { attempt, from })
                     }
                 }
+                Input::Broken { .. } => internal("Session::Broken"),
                 Input::Posted { .. } => internal("Session::Posted"),
                 Input::HangUp => internal("Session::HangUp"),
             }

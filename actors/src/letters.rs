@@ -298,7 +298,9 @@ pub fn mail(message: Message) -> Option<Mail> {
                     failure,
                 } => Mail::Said(attempt, Said::Closed { half, failure }),
                 Input::Lost { attempt } => Mail::Said(attempt, Said::Lost),
-                Input::Begin | Input::Posted { .. } | Input::HangUp => return None,
+                Input::Begin | Input::Broken { .. } | Input::Posted { .. } | Input::HangUp => {
+                    return None;
+                }
             }
         }
         Message::Scheduler(input) => {

@@ -6,6 +6,7 @@
 //! expires by itself.
 
 mod answer;
+mod fault;
 mod held;
 mod limits;
 mod prefixes;
@@ -13,6 +14,7 @@ pub mod protocol;
 mod story;
 mod thread;
 
+pub use fault::{Fault, Loss};
 pub use prefixes::{Beginnings, Prefixes};
 pub use story::{Attempt, Ending, STORIES_MAX, Stories, Story};
 pub use thread::Thread;
@@ -114,7 +116,7 @@ impl SessionState {
         let mut news = heard;
         let losses = self.seat.core().losses();
         let lost = losses.last();
-        let lost = lost.and_then(|(attempt, reason)| self.story.lose(now, *attempt, reason));
+        let lost = lost.and_then(|(attempt, loss)| self.story.lose(now, *attempt, loss));
         if let Some(worker) = lost {
             news = true;
             node.directory

@@ -213,6 +213,12 @@ fn lost() -> Message {
     Message::Session(REQUEST, session::protocol::Input::Lost { attempt })
 }
 
+/// What the client's own node says where the stream breaks.
+fn broken() -> Message {
+    let attempt = ATTEMPT;
+    Message::Session(REQUEST, session::protocol::Input::Broken { attempt })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_is_answered_and_both_know_the_other() {
     let (one, two) = (Peer::start(1), Peer::start(2));
@@ -280,7 +286,7 @@ async fn a_worker_that_goes_loses_the_attempt_at_once_and_a_client_that_goes_can
     assert_eq!(worker.cluster.cast(client.me, token(0)), Ok(()));
     assert_eq!(client.letter().await, token(0));
     worker.cluster.close().await;
-    assert_eq!(client.letter().await, lost());
+    assert_eq!(client.letter().await, broken());
     assert_eq!(worker.letter().await, cancel(client.me));
 }
 
@@ -290,7 +296,7 @@ async fn a_worker_that_is_nowhere_is_a_lost_attempt() {
     let nobody = key(3).node();
     let said = knock(client.me, "the prompt");
     assert_eq!(client.cluster.cast(nobody, said), Ok(()));
-    assert_eq!(client.letter().await, lost());
+    assert_eq!(client.letter().await, broken());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ use super::workers::Candidate;
 use crate::contract::Time;
 use crate::ids::{MemberId, NodeId, Passport, RequestId};
 use crate::price::Micros;
+use crate::session::Fault;
 use crate::shelf::Shelf;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,7 @@ pub struct Decision {
     pub outcome: Result<NodeId, Refusal>,
     /// The next best worker.
     pub standby: Option<NodeId>,
-    /// Workers that had failed the request by then.
+    /// Workers that had failed the request by then, by a fault of their own.
     pub failed: Vec<NodeId>,
     /// The workers that serve the model, the best [`CANDIDATES_MAX`] of them.
     pub candidates: Vec<Candidate>,
@@ -78,13 +79,17 @@ impl Decision {
         since: Time,
         outcome: Result<NodeId, Refusal>,
     ) -> Decision {
+        let failed = admit
+            .avoid
+            .iter()
+            .filter(|(_, fault)| *fault == Fault::Worker);
         Decision {
             at,
             number: admit.number,
             waited_ms: at.since_ms(since),
             outcome,
             standby: None,
-            failed: admit.avoid.clone(),
+            failed: failed.map(|(worker, _)| *worker).collect(),
             candidates: Vec::new(),
         }
     }

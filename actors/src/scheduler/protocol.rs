@@ -4,6 +4,7 @@ use crate::engine_process::protocol::Rest;
 use crate::generate::CHOICES_MAX;
 use crate::ids::{HoldId, MemberId, NodeId, Passport, RequestId};
 use crate::price::Micros;
+use crate::session::Fault;
 use crate::session::protocol::Patience;
 use crate::ticket::Claims;
 use serde::{Deserialize, Serialize};
@@ -75,9 +76,10 @@ pub struct Admit {
     pub tokens_max: u32,
     /// Choices, 1 to [`CHOICES_MAX`].
     pub choices: u32,
-    /// Workers that failed this request already, the latest last; they are tried again only if no other has room,
-    /// and in this order. At most [`AVOID_MAX`].
-    pub avoid: Vec<NodeId>,
+    /// Workers that this request has left already, the latest last, and whose fault it was. They are tried again only
+    /// if no other has room: in this order, and those that failed it by their own fault after the others. At most
+    /// [`AVOID_MAX`].
+    pub avoid: Vec<(NodeId, Fault)>,
     /// Whether something of it has been delivered: then only a worker of the same class goes on.
     pub begun: bool,
     /// What the session's node knows of workers, at most [`HINTS_MAX`] of them.
@@ -274,7 +276,7 @@ pub const REPORT_EVERY_MS: u64 = 10_000;
 /// Bytes of a generation class, at most.
 pub const CLASS_BYTES_MAX: usize = 128;
 
-/// Workers that a request may name as having failed it, at most.
+/// Workers that a request may name as having been left, at most.
 pub const AVOID_MAX: usize = 8;
 
 /// Workers that a request may hint at, at most.

@@ -91,8 +91,13 @@ pub enum Input {
         /// Why it failed, if it did.
         failure: Option<Failure>,
     },
-    /// The attempt is gone: its engine or its worker died. Another worker can go on.
+    /// The attempt is gone: its engine died, as its worker says. Another worker can go on.
     Lost {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// The stream of the attempt broke, as this node's own network says: its worker may be gone or out of reach.
+    Broken {
         /// Which attempt.
         attempt: AttemptId,
     },

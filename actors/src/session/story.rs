@@ -1,5 +1,6 @@
 //! What a session went through, as its own node saw it, for whoever asks afterwards.
 
+use super::fault::{Fault, Loss};
 use super::protocol::{Delivery, Input, Order};
 use crate::contract::Time;
 use crate::generate::Event;
@@ -36,8 +37,8 @@ pub struct Attempt {
     pub granted: Time,
     /// When the worker had begun.
     pub started: Option<Time>,
-    /// When and why it was given up.
-    pub lost: Option<(Time, String)>,
+    /// When and why it was given up, which says whose fault it was.
+    pub lost: Option<(Time, Loss)>,
 }
 
 /// How a request ended.
@@ -45,8 +46,9 @@ pub struct Attempt {
 pub struct Ending {
     /// When.
     pub at: Time,
-    /// Tokens of its prompt, of them in the worker's memory, and of its answer; or what went wrong.
-    pub outcome: Result<(u32, u32, u32), String>,
+    /// Tokens of its prompt, of them in the worker's memory, and of its answer; or what went wrong, and whose
+    /// fault it was.
+    pub outcome: Result<(u32, u32, u32), (String, Fault)>,
 }
 
 impl Story {
@@ -91,7 +93,7 @@ impl Story {
                 begins || first
             }
             Input::HangUp if self.ending.is_none() => {
-                let outcome = Err("the client hung up".to_owned());
+                let outcome = Err(("the client hung up".to_owned(), Fault::Client));
                 self.ending = Some(Ending { at: now, outcome });
                 true
             }
@@ -115,12 +117,12 @@ impl Story {
     }
 
     /// An attempt was given up: its worker, if that is new.
-    pub fn lose(&mut self, now: Time, attempt: AttemptId, reason: &str) -> Option<NodeId> {
+    pub fn lose(&mut self, now: Time, attempt: AttemptId, loss: &Loss) -> Option<NodeId> {
         let attempt = self.attempt(attempt)?;
         if attempt.lost.is_some() {
             return None;
         }
-        attempt.lost = Some((now, reason.to_owned()));
+        attempt.lost = Some((now, loss.clone()));
         Some(attempt.worker)
     }
 
@@ -132,7 +134,11 @@ impl Story {
                 reused_tokens,
                 completion_tokens,
             } => Ok((*prompt_tokens, *reused_tokens, *completion_tokens)),
-            Delivery::Failed(trouble) => Err(trouble.to_string()),
+            Delivery::Failed(trouble) => {
+                let lost = self.attempts.iter().rev().find_map(|it| it.lost.as_ref());
+                let fault = trouble.fault(lost.map(|(_, loss)| loss.fault()));
+                Err((trouble.to_string(), fault))
+            }
             _ => return false,
         };
         self.ending.get_or_insert(Ending { at: now, outcome });
@@ -183,8 +189,8 @@ mod tests {
         let (first, second) = (AttemptId([4; 16]), AttemptId([5; 16]));
         assert!(story.begin(Time(1), first, NodeId([6; 32])));
         assert!(!story.begin(Time(2), first, NodeId([6; 32])));
-        assert_eq!(story.lose(Time(3), second, "never begun"), None);
-        let lost = story.lose(Time(3), first, "it fell silent");
+        assert_eq!(story.lose(Time(3), second, &Loss::Stuck), None);
+        let lost = story.lose(Time(3), first, &Loss::Silent);
         assert_eq!(lost, Some(NodeId([6; 32])));
         assert!(story.begin(Time(3), second, NodeId([7; 32])));
         assert_eq!(story.worker(), Some(NodeId([7; 32])));

@@ -10,6 +10,7 @@
 //! Loss is decided here, on the data path, by positions and deadlines. The client sees one ending at most.
 
 use super::answer::{Answer, Breach};
+use super::fault::{Fault, Loss};
 use super::limits::*;
 use super::protocol::{Delivery, Effect, Grant, Input, Order, Trouble};
 use crate::contract::{Core, Time, earliest};
@@ -40,10 +41,10 @@ pub struct Thread {
     tries: u32,
     /// Attempts beside them whose tickets were too old for their doors.
     stale: u32,
-    /// Workers that failed this request, in the order of their failing.
-    avoid: Vec<NodeId>,
+    /// Workers that this request has left, in the order of that, and whose fault it was.
+    avoid: Vec<(NodeId, Fault)>,
     /// The attempts that were given up, and why.
-    losses: Vec<(AttemptId, String)>,
+    losses: Vec<(AttemptId, Loss)>,
     /// What this node knows of workers, for the scheduler.
     hints: Box<[Hint]>,
     stage: Stage,
@@ -110,7 +111,7 @@ impl Thread {
     }
 
     /// The attempts that were given up so far, and why.
-    pub fn losses(&self) -> &[(AttemptId, String)] {
+    pub fn losses(&self) -> &[(AttemptId, Loss)] {
         &self.losses
     }
 
@@ -178,6 +179,11 @@ impl Thread {
         grant.map(|grant| &**grant)
     }
 
+    /// Whether this request has left `worker` before.
+    fn has_left(&self, worker: NodeId) -> bool {
+        self.avoid.iter().any(|(left, _)| *left == worker)
+    }
+
     /// Whether `attempt` is that one.
     fn current(&self, attempt: AttemptId) -> Option<&Grant> {
         self.present().filter(|grant| grant.attempt == attempt)
@@ -218,7 +224,7 @@ impl Thread {
                     ..
                 }
             ) {
-                return self.lose(now, "the worker stopped before the end", out);
+                return self.lose(now, Loss::Stopped, out);
             }
         }
         if matches!(event, Event::Progress { .. }) && !self.may_tell(now) {
@@ -232,8 +238,8 @@ impl Thread {
         };
         match self.answer.take(event, worker, say) {
             Ok(()) => self.vouch(now, out),
-            Err(Breach::Gap) => self.lose(now, "a part of the stream was lost", out),
-            Err(Breach::Contradiction) => self.lose(now, "the worker contradicts itself", out),
+            Err(Breach::Gap) => self.lose(now, Loss::Gap, out),
+            Err(Breach::Contradiction) => self.lose(now, Loss::Contradiction, out),
         }
     }
 
@@ -320,7 +326,12 @@ impl Core for Thread {
             }
             Input::Lost { attempt } => {
                 if self.current(attempt).is_some() {
-                    self.lose(now, "the engine died", out);
+                    self.lose(now, Loss::Engine, out);
+                }
+            }
+            Input::Broken { attempt } => {
+                if self.current(attempt).is_some() {
+                    self.lose(now, Loss::Broken, out);
                 }
             }
             Input::Posted { attempt } => {

@@ -13,6 +13,8 @@ pub struct Explanation {
     pub state: String,
     /// Why it failed or was refused, if it was.
     pub reason: Option<String>,
+    /// And whose fault that is: `request`, `worker`, `link`, `client` or `pool`.
+    pub fault: Option<String>,
     /// What was asked for.
     pub asked: Asked,
     /// How it stands in the line, if it does now.
@@ -78,6 +80,8 @@ pub struct Attempt {
     pub lost_ms: Option<u64>,
     /// And why.
     pub lost: Option<String>,
+    /// And whose fault that was: `request`, `worker`, `link`, `client` or `pool`. Only a worker's own counts against it.
+    pub fault: Option<String>,
     /// The workers that were looked at, the best first.
     pub candidates: Vec<Candidate>,
 }
@@ -87,7 +91,8 @@ pub struct Attempt {
 pub struct Candidate {
     /// Its id.
     pub worker: String,
-    /// `chosen`, `free`, `full`, `failed before`, `too small`, `no memory` or `other class`.
+    /// `chosen`, `stands by`, `free`, `full`, `failed before`, `left before`, `too small`, `no memory`, `other class`
+    /// or `held dead`.
     pub finding: String,
     /// What it was expected to take until the first token.
     pub first_ms: u64,

@@ -22,6 +22,7 @@ pub(super) fn go(context: &Context, args: ExplainArgs) -> Result<(), Fault> {
     }
     print(format_args!("request {}  {}", told.request, told.state))?;
     line("because", told.reason)?;
+    line("fault", told.fault.map(|fault| format!("of the {fault}")))?;
     let asked = &told.asked;
     let model = asked.name.as_ref().unwrap_or(&asked.model);
     let choices = asked.choices.filter(|choices| *choices > 1);
@@ -114,6 +115,10 @@ fn tell(attempt: &Attempt) -> Result<(), Fault> {
             .map(|worker| format!("{} stands by", short(worker))),
         attempt.started_ms.map(|ms| after("begun", Some(ms))),
         lost.map(|reason| format!("{}: {reason}", after("lost", attempt.lost_ms))),
+        attempt
+            .fault
+            .as_ref()
+            .map(|fault| format!("by a fault of the {fault}")),
     ];
     let number = format!("attempt {}", attempt.number + 1);
     line(&number, joined(told))

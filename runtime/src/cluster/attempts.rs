@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use troop_actors::ids::{AttemptId, NodeId, RequestId};
 use troop_actors::letters::{self, Knock, Said};
 use troop_actors::ports::Unreachable;
+use troop_actors::routing::Message;
+use troop_actors::session;
 use troop_actors::wire::frame::{self, Kind};
 
 /// The attempts whose streams are open.
@@ -88,7 +90,8 @@ impl Inner {
     fn lost(&self, worker: NodeId, request: RequestId, attempt: AttemptId) {
         if let Some(hooks) = self.hooks.get() {
             tracing::info!(%worker, %attempt, "an attempt is lost");
-            hooks.inbound.deliver(Said::Lost.message(request, attempt));
+            let broken = session::protocol::Input::Broken { attempt };
+            hooks.inbound.deliver(Message::Session(request, broken));
         }
     }
 

@@ -156,6 +156,7 @@ actors! {
         Event => [at(1, Ask), at(4, Ask)];
         Closed => [at(1, Ask)];
         Lost => [at(1, KillEngine)];
+        Broken => as "Lost; a node alone has no streams that could break";
         Posted => [at(1, Ask)];
         HangUp => [at(1, HangUp)];
     }

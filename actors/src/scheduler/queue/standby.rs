@@ -16,6 +16,7 @@ use crate::scheduler::line::Weight;
 use crate::scheduler::protocol::{Admit, Effect, HoldOrder};
 use crate::scheduler::terms::{self, Place};
 use crate::scheduler::workers::{Candidate, Finding, Pick, Search};
+use crate::session::Fault;
 
 impl Entry {
     /// Since when it has its ticket.
@@ -131,28 +132,28 @@ impl Queue {
         kept: Option<NodeId>,
     ) -> Option<(NodeId, MemberId)> {
         let mut other = admit.clone();
-        other.avoid.push(first.worker);
+        other.avoid.push((first.worker, Fault::Pool));
+        let has_left = |worker| other.avoid.iter().any(|(left, _)| *left == worker);
         let (search, candidates) = self.workers.search(&other, Some(&first.report.class));
         let has_room = |candidate: &Candidate| {
             let has_room = match candidate.finding {
                 Finding::Chosen | Finding::Standby | Finding::Free => true,
                 Finding::Avoided
+                | Finding::Left
                 | Finding::Full
                 | Finding::NoMemory
                 | Finding::OtherClass
                 | Finding::Absent
                 | Finding::TooSmall => false,
             };
-            has_room && Some(candidate.worker) == kept && !other.avoid.contains(&candidate.worker)
+            has_room && Some(candidate.worker) == kept && !has_left(candidate.worker)
         };
         if candidates.iter().any(has_room) {
             let kept = self.workers.find(kept?, admit.model)?;
             return Some((kept.worker, kept.owner));
         }
         match search {
-            Search::Found(pick, _) if !other.avoid.contains(&pick.worker) => {
-                Some((pick.worker, pick.owner))
-            }
+            Search::Found(pick, _) if !has_left(pick.worker) => Some((pick.worker, pick.owner)),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::ids::{HoldId, MemberId, Passport};
 use crate::scheduler::protocol::Hint;
 use crate::scheduler::{Decision, Finding};
+use crate::session::Fault;
 
 const ME: NodeId = NodeId([1; 32]);
 const CLIENT: NodeId = NodeId([2; 32]);
@@ -247,7 +248,7 @@ fn the_least_loaded_worker_is_taken_and_one_that_failed_only_if_there_is_no_othe
     desk.held(1);
     let again = Admit {
         number: 1,
-        avoid: vec![worker(0)],
+        avoid: vec![(worker(0), Fault::Worker)],
         ..admit(1)
     };
     assert_eq!(holds(&desk.admit(again)), [(request(1), worker(1))]);
@@ -257,7 +258,7 @@ fn the_least_loaded_worker_is_taken_and_one_that_failed_only_if_there_is_no_othe
     desk.held(1);
     let again = Admit {
         number: 1,
-        avoid: vec![worker(0)],
+        avoid: vec![(worker(0), Fault::Worker)],
         ..admit(1)
     };
     assert_eq!(holds(&desk.admit(again)), [(request(1), worker(0))]);

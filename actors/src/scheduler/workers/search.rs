@@ -5,6 +5,7 @@ use crate::engine::PAGE_TOKENS;
 use crate::ids::{MemberId, NodeId, Passport};
 use crate::scheduler::protocol::{Admit, ModelReport};
 use crate::scheduler::score::{Fastest, Load, Score, prefix_tokens, prompt_tokens};
+use crate::session::Fault;
 use serde::{Deserialize, Serialize};
 
 /// A worker that was looked at for a request.
@@ -35,7 +36,7 @@ pub enum Finding {
     Standby,
     /// All its sequences are taken.
     Full,
-    /// It had room, but failed this request before.
+    /// It had room, but failed this request before, by its own fault.
     Avoided,
     /// It can never take this request: too many choices or too many tokens.
     TooSmall,
@@ -45,6 +46,8 @@ pub enum Finding {
     OtherClass,
     /// It had room, but the membership holds it dead.
     Absent,
+    /// It had room, but was left by this request before, for a fault that was not its own.
+    Left,
 }
 
 impl Finding {
@@ -54,9 +57,10 @@ impl Finding {
             Finding::Chosen => 0,
             Finding::Standby => 1,
             Finding::Free => 2,
-            Finding::Avoided => 3,
-            Finding::Full | Finding::NoMemory | Finding::Absent => 4,
-            Finding::OtherClass | Finding::TooSmall => 5,
+            Finding::Left => 3,
+            Finding::Avoided => 4,
+            Finding::Full | Finding::NoMemory | Finding::Absent => 5,
+            Finding::OtherClass | Finding::TooSmall => 6,
         }
     }
 }
@@ -75,7 +79,7 @@ pub(in crate::scheduler) struct Pick {
 /// What came of looking for a worker.
 #[derive(Debug)]
 pub(in crate::scheduler) enum Search {
-    /// This one; and the next best of its class that has not failed the request, if there is one with room.
+    /// This one; and the next best of its class that the request has not left, if there is one with room.
     Found(Box<Pick>, Option<Box<Pick>>),
     /// All are full.
     Full,
@@ -89,7 +93,8 @@ pub(in crate::scheduler) enum Search {
 
 impl Workers {
     /// The worker with the best score and room for `admit`, which has `begun` in this class if it has begun at
-    /// all; and what was found of each one. Those that failed the request come last, the latest last of all.
+    /// all; and what was found of each one. Those that it has left come last, the latest last of all; and after them
+    /// those whose own fault that was.
     pub(in crate::scheduler) fn search(
         &self,
         admit: &Admit,
@@ -104,7 +109,7 @@ impl Workers {
         let mut fastest = Fastest::default();
         serving().for_each(|(_, _, model)| fastest.hear(model));
         let mut candidates = Vec::new();
-        // How good each one with room is: whether it failed, its score, the share taken; then its id.
+        // How good each one with room is: whether it was left and how, its score, the share taken; then its id.
         let mut ranks = Vec::new();
         let (mut choices_max, mut tokens_max) = (0, 0);
         for (worker, state, model) in serving() {
@@ -112,19 +117,21 @@ impl Workers {
             tokens_max = tokens_max.max(model.context);
             let load = self.load(worker, state, admit.model);
             let score = fastest.score(admit, worker, model, load);
-            let failed = admit.avoid.iter().position(|failed| *failed == worker);
-            let failed = failed.map_or(0, |at| at + 1);
+            let mut left = admit.avoid.iter().enumerate();
+            let left = left.find(|(_, (left, _))| *left == worker);
+            let left = left.map(|(at, (_, fault))| (*fault == Fault::Worker, at));
             let finding = match room(admit, model, load, begun) {
                 Err(finding) => finding,
                 Ok(()) if state.absent => Finding::Absent,
                 Ok(()) => {
                     let sequences = u64::from(model.sequences_max.max(1));
                     let share = u64::from(load.taken) * SHARES / sequences;
-                    let rank = (failed, score.total_ms(), share);
+                    let rank = (left, score.total_ms(), share);
                     ranks.push((rank, candidates.len(), (worker, state.owner, model)));
-                    match failed > 0 {
-                        true => Finding::Avoided,
-                        false => Finding::Free,
+                    match left {
+                        Some((true, _)) => Finding::Avoided,
+                        Some((false, _)) => Finding::Left,
+                        None => Finding::Free,
                     }
                 }
             };
@@ -151,7 +158,7 @@ impl Workers {
             candidates[index].finding = Finding::Chosen;
             let class = &first.2.class;
             let stands_by = ranked
-                .find(|((failed, _, _), _, (_, _, model))| *failed == 0 && model.class == *class);
+                .find(|((left, _, _), _, (_, _, model))| left.is_none() && model.class == *class);
             let standby = stands_by.map(|(_, index, second)| {
                 candidates[index].finding = Finding::Standby;
                 pick(second)

@@ -6,6 +6,7 @@ use crate::generate::Failure;
 use crate::ids::HoldId;
 use crate::outbox::protocol::Parcel;
 use crate::receipt::{Evidence, Half, Receipt};
+use crate::session::fault::Loss;
 use crate::session::limits::*;
 use crate::session::protocol::{Delivery, Effect, Grant, Trouble};
 
@@ -67,14 +68,10 @@ impl Thread {
         let permanent = matches!(&failure, Some(failure) if *failure != Failure::Cancelled);
         let finished = failure.is_none() && self.answer.complete();
         if !agreed && !permanent {
-            return self.lose(
-                now,
-                "the worker's receipt differs from what it delivered",
-                out,
-            );
+            return self.lose(now, Loss::Receipt, out);
         }
         if !finished && !permanent && !leaving {
-            return self.lose(now, "the worker stopped before the end", out);
+            return self.lose(now, Loss::Stopped, out);
         }
         let parcel = agreed.then(|| {
             let (id, to) = (half.receipt.attempt, self.coordinator);

@@ -11,6 +11,7 @@ use super::{Stage, Thread};
 use crate::contract::Time;
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure};
+use crate::session::fault::{Fault, Loss};
 use crate::session::limits::*;
 use crate::session::protocol::{Effect, Grant, Trouble};
 
@@ -60,8 +61,8 @@ impl Signs {
 /// In which manner an attempt is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
-    /// Its worker failed.
-    Failed,
+    /// Another worker is better, whoever is at fault.
+    Lost,
     /// The door is about to open, and has not failed: it is waited for, unless somebody stands by.
     Shut,
     /// The ticket was too old for the door, which has not failed: a fresh one is asked for, and no try is spent.
@@ -73,7 +74,7 @@ impl Thread {
     /// may be slow and not gone, and gets more time.
     pub(super) fn silent_at(&self, grant: &Grant, signs: &Signs) -> Time {
         let (least, most) = SILENCE_MS.into_inner();
-        let times = match self.avoid.contains(&grant.worker) {
+        let times = match self.has_left(grant.worker) {
             true => SECOND_SILENCE,
             false => 1,
         };
@@ -104,37 +105,39 @@ impl Thread {
         };
         let is_stuck = self.stuck_at(grant, signs, beside);
         if now >= self.silent_at(grant, signs) {
-            self.lose(now, "the worker fell silent", out);
+            self.lose(now, Loss::Silent, out);
         } else if is_stuck.is_some_and(|at| at <= now) {
-            self.lose(now, "the worker made no progress", out);
+            self.lose(now, Loss::Stuck, out);
         } else if now >= beside.ask {
             self.ask_beside(now, out);
         }
     }
 
     /// The attempt is not to be gone on with: the next one takes it up where it stands.
-    pub(super) fn lose(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
-        self.leave(now, reason, Manner::Failed, out);
+    pub(super) fn lose(&mut self, now: Time, loss: Loss, out: &mut Vec<Effect>) {
+        self.leave(now, loss, Manner::Lost, out);
     }
 
-    fn leave(&mut self, now: Time, reason: &str, manner: Manner, out: &mut Vec<Effect>) {
+    fn leave(&mut self, now: Time, loss: Loss, manner: Manner, out: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Working { grant, beside, .. } => {
                 let (worker, attempt) = (grant.worker, grant.attempt);
                 out.push(Effect::Cancel { worker, attempt });
-                self.losses.push((attempt, reason.to_owned()));
+                self.losses.push((attempt, loss.clone()));
                 self.number = grant.number + 1;
                 match manner {
                     Manner::Stale => self.stale += 1,
-                    Manner::Failed | Manner::Shut => self.tries += 1,
+                    Manner::Lost | Manner::Shut => self.tries += 1,
                 }
-                // The latest to fail is the last one to be tried again.
-                if manner == Manner::Failed {
-                    self.avoid.retain(|failed| *failed != worker);
-                    self.avoid.push(worker);
+                // The latest to be left is the last one to be tried again; but one that failed once stays one that did.
+                if manner == Manner::Lost {
+                    let before = self.avoid.iter().position(|(left, _)| *left == worker);
+                    let before = before.map(|at| self.avoid.remove(at).1);
+                    let fault = before.filter(|fault| *fault == Fault::Worker);
+                    self.avoid.push((worker, fault.unwrap_or(loss.fault())));
                 }
                 if self.tries >= TRIES_MAX {
-                    let (attempts, reason) = (self.tries, reason.to_owned());
+                    let (attempts, reason) = (self.tries, loss.to_string());
                     return self.fail(Trouble::Lost { attempts, reason }, out);
                 }
                 if let Some((standby, came)) = beside.take(now) {
@@ -143,7 +146,7 @@ impl Thread {
                     return self.ask_beside(now, out);
                 }
                 match manner {
-                    Manner::Failed | Manner::Stale => self.ask(now, out),
+                    Manner::Lost | Manner::Stale => self.ask(now, out),
                     Manner::Shut => {
                         let again = now.plus_ms(WINDOW_MS);
                         self.stage = Stage::Asking { since: now, again };
@@ -165,7 +168,7 @@ impl Thread {
             // Another worker may be open for longer; if not, all doors opened together, and attempts are not to be
             // spent before any of them can take one.
             _ if self.tries > 0 => Manner::Shut,
-            _ => Manner::Failed,
+            _ => Manner::Lost,
         }
     }
 
@@ -180,9 +183,9 @@ impl Thread {
             }
             Turnaway::Window => {
                 let manner = self.shut();
-                self.leave(now, &reason.to_string(), manner, out);
+                self.leave(now, Loss::Turned(reason), manner, out);
             }
-            reason => self.lose(now, &reason.to_string(), out),
+            reason => self.lose(now, Loss::Turned(reason), out),
         }
     }
 }

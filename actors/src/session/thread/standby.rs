@@ -50,12 +50,13 @@ impl Beside {
 impl Thread {
     /// A later attempt's ticket has come while this one runs.
     pub(super) fn named(&mut self, now: Time, named: Box<Grant>, out: &mut Vec<Effect>) {
+        let has_left = self.has_left(named.worker);
         let Stage::Working { grant, beside, .. } = &mut self.stage else {
             return;
         };
         let known = beside.standby.as_ref().map(|(known, _)| known.number);
         let later = named.number > grant.number && known.is_none_or(|known| named.number >= known);
-        if !later || named.worker == grant.worker || self.avoid.contains(&named.worker) {
+        if !later || named.worker == grant.worker || has_left {
             return;
         }
         let worker = named.worker;

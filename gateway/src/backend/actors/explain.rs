@@ -99,6 +99,7 @@ fn put_together(
         request: request.to_string(),
         state: state.to_owned(),
         reason,
+        fault: fault(decided.as_ref(), seen.as_ref()),
         asked,
         waits: decided
             .as_ref()
@@ -125,7 +126,7 @@ fn state(
     match (ending.map(|ending| &ending.outcome), refusal) {
         (Some(Ok(_)), _) => ("done", None),
         (Some(Err(_)), Some(refusal)) => ("refused", Some(plain(&refusal.to_string()))),
-        (Some(Err(reason)), None) => ("failed", Some(plain(reason))),
+        (Some(Err((reason, _))), None) => ("failed", Some(plain(reason))),
         (None, _) if decided.is_some_and(|story| story.waits.is_some()) => ("waiting", None),
         (None, _) if decided.is_some_and(|story| story.finished.is_some()) => ("done", None),
         // A stream that was begun asks again.
@@ -134,6 +135,17 @@ fn state(
         }
         (None, _) => ("running", None),
     }
+}
+
+/// Whose fault it is that a request failed or was refused.
+fn fault(decided: Option<&scheduler::Story>, seen: Option<&session::Story>) -> Option<String> {
+    let ending = seen.and_then(|story| story.ending.as_ref());
+    let fault = match (ending, decided.and_then(|story| story.decisions.last())) {
+        (Some(ending), _) => ending.outcome.as_ref().err().map(|(_, fault)| *fault),
+        (None, Some(last)) => last.outcome.as_ref().err().map(Refusal::fault),
+        (None, None) => None,
+    };
+    fault.map(|fault| fault.to_string())
 }
 
 fn attempts(
@@ -187,7 +199,8 @@ fn attempt(
         ticket: run.map(|run| run.attempt.to_string()),
         started_ms: run.and_then(|run| run.started).and_then(since),
         lost_ms: lost.and_then(|(at, _)| since(*at)),
-        lost: lost.map(|(_, reason)| plain(reason)),
+        lost: lost.map(|(_, loss)| plain(&loss.to_string())),
+        fault: lost.map(|(_, loss)| loss.fault().to_string()),
         candidates: candidates.iter().map(candidate).collect(),
     }
 }
@@ -201,6 +214,7 @@ fn candidate(found: &Candidate) -> explain::Candidate {
             Finding::Free => "free",
             Finding::Full => "full",
             Finding::Avoided => "failed before",
+            Finding::Left => "left before",
             Finding::TooSmall => "too small",
             Finding::NoMemory => "no memory",
             Finding::OtherClass => "other class",

@@ -177,7 +177,7 @@ fn a_retry_comes_before_those_who_came_after_it() {
     }
     let again = Admit {
         number: 1,
-        avoid: vec![worker(0)],
+        avoid: vec![(worker(0), Fault::Worker)],
         ..admit(1)
     };
     assert_eq!(holds(&desk.admit(again)), [(request(1), worker(0))]);
@@ -229,7 +229,7 @@ fn the_answer_to_an_earlier_order_says_nothing_about_this_one() {
     let mut desk = Desk::new(&[1, 1]);
     desk.admit(admit(1));
     let mut again = admit(1);
-    (again.number, again.avoid) = (1, vec![worker(0)]);
+    (again.number, again.avoid) = (1, vec![(worker(0), Fault::Worker)]);
     desk.admit(again);
     assert_eq!(
         desk.answered(1, 0, worker(0)),

@@ -127,7 +127,7 @@ fn a_stream_that_has_begun_goes_on_in_its_own_class_or_not_at_all() {
     desk.say(Input::Report(gone));
     let again = |begun| Admit {
         number: 1,
-        avoid: vec![worker(0)],
+        avoid: vec![(worker(0), Fault::Worker)],
         begun,
         ..admit(1)
     };
@@ -191,4 +191,56 @@ fn a_request_is_remembered_from_its_asking_to_its_end_and_a_flood_does_not_push_
     assert!(desk.queue.stats().counts.busy > 1_000);
     assert_eq!(story(&desk, 1), Some(first));
     assert_eq!(story(&desk, 77), None);
+}
+
+#[test]
+fn only_a_fault_of_its_own_counts_against_a_worker() {
+    // Three workers, of which the first is the best and the last the worst; each with why it was left.
+    let cases = [
+        (vec![], 0),
+        (vec![(0, Fault::Link)], 1),
+        (
+            vec![(0, Fault::Link), (1, Fault::Pool), (2, Fault::Worker)],
+            0,
+        ),
+        (
+            vec![(0, Fault::Worker), (1, Fault::Pool), (2, Fault::Link)],
+            1,
+        ),
+        (
+            vec![(0, Fault::Worker), (1, Fault::Worker), (2, Fault::Pool)],
+            2,
+        ),
+        (
+            vec![(0, Fault::Worker), (1, Fault::Worker), (2, Fault::Worker)],
+            0,
+        ),
+    ];
+    for (left, expected) in cases {
+        let mut desk = Desk::new(&[4, 4, 4]);
+        let avoid: Vec<_> = (left.iter())
+            .map(|(id, fault)| (worker(*id), *fault))
+            .collect();
+        let admit = Admit {
+            avoid: avoid.clone(),
+            ..admit(1)
+        };
+        assert_eq!(taken(&desk.admit(admit)), worker(expected), "{left:?}");
+        let story = desk.queue.explain(desk.now, request(1)).expect("known");
+        let failed: Vec<NodeId> = (avoid.iter())
+            .filter(|(_, fault)| *fault == Fault::Worker)
+            .map(|(worker, _)| *worker)
+            .collect();
+        assert_eq!(story.decisions[0].failed, failed);
+        for candidate in &story.decisions[0].candidates {
+            let fault = avoid.iter().find(|(left, _)| *left == candidate.worker);
+            let finding = match fault {
+                _ if candidate.worker == worker(expected) => Finding::Chosen,
+                Some((_, Fault::Worker)) => Finding::Avoided,
+                Some(_) => Finding::Left,
+                None => candidate.finding,
+            };
+            assert_eq!(candidate.finding, finding, "{left:?}");
+        }
+    }
 }

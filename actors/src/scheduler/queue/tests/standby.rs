@@ -83,7 +83,7 @@ fn a_standby_is_renewed_as_long_as_it_has_room_and_then_replaced() {
     assert_eq!(replaced.standby.as_ref().map(|it| it.0), Some(worker(2)));
     // With nobody left there is nothing to order, and the stream goes on.
     let mut failed = running(1, 0, worker(0));
-    failed.avoid = vec![worker(2)];
+    failed.avoid = vec![(worker(2), Fault::Worker)];
     assert_eq!(desk.admit(failed), []);
     assert_eq!(desk.queue.stats().running, 1);
 }
@@ -95,7 +95,7 @@ fn a_session_that_went_on_at_its_standby_is_counted_there() {
     let second = held.standby.clone().expect("there is another").0;
     desk.answered_beside(&held, Some((1, second)));
     let moved = Admit {
-        avoid: vec![worker(0)],
+        avoid: vec![(worker(0), Fault::Worker)],
         ..running(1, 1, second)
     };
     assert_eq!(desk.admit(moved), [], "the first one has failed it");

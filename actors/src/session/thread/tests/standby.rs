@@ -211,7 +211,11 @@ fn a_ticket_that_grew_old_while_it_stood_by_is_replaced_at_once_and_spends_no_tr
             _ => None,
         });
         let first = desk.worker.node();
-        assert_eq!(asked, is_old.then(|| (2, vec![first])), "{age_ms} ms");
+        assert_eq!(
+            asked,
+            is_old.then(|| (2, vec![(first, Fault::Worker)])),
+            "{age_ms} ms"
+        );
         assert_eq!(desk.thread.tries, if is_old { 1 } else { 2 }, "{age_ms} ms");
         if is_old {
             // a fresh one that is turned away as well waits, as doors that open together are waited for.

@@ -60,7 +60,7 @@ fn seen() -> session::Story {
         started: Some(Time(5_100)),
         lost,
     };
-    let lost = Some((Time(6_000), "the worker fell silent".to_owned()));
+    let lost = Some((Time(6_000), session::Loss::Silent));
     session::Story {
         request: REQUEST,
         payer: MemberId([4; 16]),
@@ -98,6 +98,7 @@ fn what_was_decided_and_what_was_seen_make_one_story() {
     assert_eq!(story.attempts.len(), 2);
     let first = &story.attempts[0];
     assert_eq!(first.lost.as_deref(), Some("the worker fell silent"));
+    assert_eq!(first.fault.as_deref(), Some("link"));
     assert_eq!((first.started_ms, first.lost_ms), (Some(100), Some(1_000)));
     assert_eq!(
         (first.waited_ms, first.candidates[0].score_ms),
@@ -146,6 +147,7 @@ fn one_side_alone_tells_what_it_knows_and_says_what_is_missing() {
         (&refused.state[..], refused.reason),
         ("refused", Some(busy.to_string()))
     );
+    assert_eq!(refused.fault.as_deref(), Some("pool"));
     assert_eq!(refused.attempts[0].worker, None);
     let running = decided(vec![decision(0, Ok(WORKERS[0]))]);
     let running = put_together(REQUEST, Time(9_000), Some(running), None);
