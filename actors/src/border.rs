@@ -125,6 +125,11 @@ pub fn admit(
             ticket_issuer::protocol::Input::Issue(_) => internal("TicketIssuer::Issue"),
             ticket_issuer::protocol::Input::Tell { door, .. } => speaker("Tell.door", *door, from),
             ticket_issuer::protocol::Input::Revoke(_) => internal("TicketIssuer::Revoke"),
+            ticket_issuer::protocol::Input::Rotate { .. } => internal("TicketIssuer::Rotate"),
+            ticket_issuer::protocol::Input::Persisted { .. } => internal("TicketIssuer::Persisted"),
+            ticket_issuer::protocol::Input::PersistFailed { .. } => {
+                internal("TicketIssuer::PersistFailed")
+            }
         },
         Message::Doorkeeper(input) => match input {
             doorkeeper::protocol::Input::Knock { peer, .. } => speaker("Knock.peer", *peer, from),

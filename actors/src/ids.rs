@@ -83,6 +83,10 @@ id!(
     Passport, 32
 );
 id!(
+    /// A key that tickets are signed with: its Ed25519 public half.
+    TicketKey, 32
+);
+id!(
     /// A SHA-256 of something that no more specific id covers.
     Digest, 32
 );
@@ -153,6 +157,12 @@ impl NodeKey {
     /// The public half.
     pub fn node(&self) -> NodeId {
         NodeId(self.0.verifying_key().to_bytes())
+    }
+
+    /// The key that follows from this one by a tag and a number: whoever has it learns nothing of this one.
+    pub fn derived(&self, tag: &str, number: u64) -> NodeKey {
+        let secret = digest(tag, &[&self.0.to_bytes(), &number.to_le_bytes()]);
+        NodeKey::from_secret(secret.0)
     }
 
     /// Signs `digest`, whose tag says what kind of statement it is.

@@ -14,7 +14,7 @@ use crate::receipt::{Claim, Half, Signed};
 use crate::routing::Message;
 use crate::scheduler::protocol::{Admit, Refusal, WorkerReport};
 use crate::session::protocol::Grant;
-use crate::ticket::Revocations;
+use crate::ticket::{KeySet, Revocations};
 use crate::{doorkeeper, engine_process, ledger, outbox, scheduler, session, ticket_issuer};
 use serde::{Deserialize, Serialize};
 
@@ -85,12 +85,14 @@ pub enum Letter {
         /// What came of it.
         outcome: Outcome,
     },
-    /// A door wants to know the time, and what was taken back.
+    /// A door wants to know the time, what was taken back, and what tickets are signed with.
     Consult {
         /// What time it is there.
         sent: Time,
-        /// The list that it knows.
-        epoch: u64,
+        /// The number of the list that it knows.
+        list: u64,
+        /// Since when the keys are in use that it knows.
+        keys: Time,
     },
     /// The coordinator's answer.
     Told {
@@ -100,6 +102,8 @@ pub enum Letter {
         there: Time,
         /// The list, if it is news.
         revocations: Option<Box<Revocations>>,
+        /// The keys, if they are news.
+        keys: Option<Box<KeySet>>,
     },
     /// A client vouches for what an attempt has delivered.
     Vouch {
@@ -161,18 +165,25 @@ impl Letter {
             Letter::Answered { parcel, outcome } => {
                 Message::Outbox(outbox::protocol::Input::Answered { parcel, outcome })
             }
-            Letter::Consult { sent, epoch } => {
+            Letter::Consult { sent, list, keys } => {
                 let door = from;
-                Message::TicketIssuer(ticket_issuer::protocol::Input::Tell { door, sent, epoch })
+                Message::TicketIssuer(ticket_issuer::protocol::Input::Tell {
+                    door,
+                    sent,
+                    list,
+                    keys,
+                })
             }
             Letter::Told {
                 sent,
                 there,
                 revocations,
+                keys,
             } => Message::Doorkeeper(doorkeeper::protocol::Input::Told {
                 sent,
                 there,
                 revocations,
+                keys,
             }),
             Letter::Vouch {
                 attempt,
@@ -341,9 +352,14 @@ pub fn mail(message: Message) -> Option<Mail> {
                 Input::Tell {
                     door: _,
                     sent,
-                    epoch,
-                } => Mail::Letter(Letter::Consult { sent, epoch }),
-                Input::Issue(_) | Input::Revoke(_) => return None,
+                    list,
+                    keys,
+                } => Mail::Letter(Letter::Consult { sent, list, keys }),
+                Input::Issue(_)
+                | Input::Revoke(_)
+                | Input::Rotate { .. }
+                | Input::Persisted { .. }
+                | Input::PersistFailed { .. } => return None,
             }
         }
         Message::Doorkeeper(input) => {
@@ -365,10 +381,12 @@ pub fn mail(message: Message) -> Option<Mail> {
                     sent,
                     there,
                     revocations,
+                    keys,
                 } => Mail::Letter(Letter::Told {
                     sent,
                     there,
                     revocations,
+                    keys,
                 }),
             }
         }

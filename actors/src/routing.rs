@@ -10,6 +10,7 @@ mod ports;
 pub use machine::LookPort;
 pub use ports::{
     DoorkeeperPort, EnginePort, KeyringPort, LedgerPort, NoPort, OutboxPort, SessionPort,
+    TicketIssuerPort,
 };
 
 use crate::ids::{NodeId, RequestId};
@@ -242,9 +243,9 @@ impl Routed for ledger::protocol::Effect {
 }
 
 impl Routed for ticket_issuer::protocol::Effect {
-    type Port = NoPort;
+    type Port = TicketIssuerPort;
 
-    fn route(self, _wiring: &Wiring) -> Out<NoPort> {
+    fn route(self, _wiring: &Wiring) -> Out<TicketIssuerPort> {
         use ticket_issuer::protocol::Effect;
         match self {
             Effect::Granted {
@@ -257,14 +258,22 @@ impl Routed for ticket_issuer::protocol::Effect {
                 sent,
                 there,
                 revocations,
+                keys,
             } => letter(
                 door,
                 Message::Doorkeeper(doorkeeper::protocol::Input::Told {
                     sent,
                     there,
                     revocations,
+                    keys,
                 }),
             ),
+            Effect::Persist { write, rotation } => {
+                Out::Port(TicketIssuerPort::Persist { write, rotation })
+            }
+            Effect::Answer { call, outcome } => {
+                Out::Port(TicketIssuerPort::Answer { call, outcome })
+            }
         }
     }
 }
@@ -285,14 +294,15 @@ impl Routed for doorkeeper::protocol::Effect {
                 attempt,
                 reason,
             } => to_session(peer, request, Session::Turned { attempt, reason }),
-            Effect::Consult { sent, epoch } => {
+            Effect::Consult { sent, list, keys } => {
                 let door = wiring.me;
                 letter(
                     wiring.coordinator,
                     Message::TicketIssuer(ticket_issuer::protocol::Input::Tell {
                         door,
                         sent,
-                        epoch,
+                        list,
+                        keys,
                     }),
                 )
             }

@@ -14,11 +14,15 @@
 
 mod claims;
 mod json;
+mod keys;
 mod revocations;
 
+pub use keys::{KeySet, Rotation};
 pub use revocations::{REVOKED_MAX, Revocations, Revoked};
 
-use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, NodeKey, Passport, RequestId};
+use crate::ids::{
+    AttemptId, Digest, HoldId, MemberId, NodeId, NodeKey, Passport, RequestId, TicketKey,
+};
 use crate::price::Micros;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -63,13 +67,19 @@ pub struct Claims {
     pub cost_max: Micros,
     /// `dl`: seconds the stream may last once started.
     pub stream_seconds_max: u64,
+    /// `ep`: the epoch of its issuer; every ticket of an earlier one ends when the issuer says so.
+    pub epoch: u64,
 }
 
 /// Who must have issued a ticket, who may accept it, who may present it, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected {
+pub struct Expected<'a> {
     /// The coordinator whose tickets are believed.
     pub issuer: NodeId,
+    /// The keys it signs them with.
+    pub keys: &'a KeySet,
+    /// The earliest of its epochs whose tickets are good.
+    pub epoch: u64,
     /// The worker that looks at it.
     pub worker: NodeId,
     /// The peer that presents it, by the connection it came on.
@@ -135,10 +145,10 @@ pub enum TicketError {
     /// Some other signed statement, presented as a ticket.
     #[error("this is not a troop ticket")]
     Kind,
-    /// Signed by a key that is not the issuer's, by its own account.
+    /// Signed by a key that is not one of the issuer's, by its own account.
     #[error("the ticket names an unknown key")]
     UnknownKey,
-    /// The issuer's key did not sign this.
+    /// The key that it names did not sign this.
     #[error("the ticket's signature does not verify")]
     Signature,
     /// Issued by another coordinator than the one whose key signed it.
@@ -168,6 +178,17 @@ pub enum TicketError {
         /// How many seconds ago.
         seconds: u64,
     },
+    /// Signed by a key that was the issuer's, and no longer is.
+    #[error("the ticket was signed with a key that is no longer used; ask for another")]
+    RetiredKey,
+    /// Every ticket of its time was taken back.
+    #[error("the ticket is of epoch {epoch}, and all before epoch {wanted} were taken back")]
+    Epoch {
+        /// Its own.
+        epoch: u64,
+        /// The earliest that is good.
+        wanted: u64,
+    },
 }
 
 /// What is wrong with a piece of JSON; a ticket's JSON is narrower than JSON.
@@ -196,17 +217,12 @@ pub enum JsonFault {
     TooMany,
 }
 
-/// The ticket that says `claims`, signed by `issuer`.
-pub fn sign(claims: &Claims, issuer: &NodeKey) -> String {
-    assert_eq!(
-        claims.issuer,
-        issuer.node(),
-        "a coordinator signs only for itself"
-    );
-    let mut ticket = URL_SAFE_NO_PAD.encode(claims::header(issuer.node()));
+/// The ticket that says `claims`, signed with the issuer's ticket key `signer`.
+pub fn sign(claims: &Claims, signer: &NodeKey) -> String {
+    let mut ticket = URL_SAFE_NO_PAD.encode(claims::header(keys::public(signer)));
     ticket.push('.');
     URL_SAFE_NO_PAD.encode_string(claims::write(claims), &mut ticket);
-    let signature = issuer.sign_bytes(ticket.as_bytes());
+    let signature = signer.sign_bytes(ticket.as_bytes());
     ticket.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut ticket);
     assert!(
@@ -228,10 +244,11 @@ pub fn verify(ticket: &str, expected: &Expected) -> Result<Claims, TicketError> 
         let parts = parts.len() as u32;
         return Err(TicketError::Parts { parts });
     };
-    claims::check_header(&decode("header", header)?, expected.issuer)?;
+    let said = decode("header", header)?;
+    let key = (expected.keys).named(claims::key_of(&said)?, expected.now_seconds)?;
     let signature = decode("signature", signature)?;
     let signed = &ticket[..header.len() + 1 + payload.len()];
-    if !crate::ids::verifies_bytes(expected.issuer, signed.as_bytes(), &signature) {
+    if !crate::ids::verifies_bytes(NodeId(key.0), signed.as_bytes(), &signature) {
         return Err(TicketError::Signature);
     }
     let claims = claims::read(&decode("claims", payload)?)?;
@@ -243,6 +260,10 @@ pub fn verify(ticket: &str, expected: &Expected) -> Result<Claims, TicketError> 
     }
     if claims.client != expected.client {
         return Err(TicketError::Client);
+    }
+    let (epoch, wanted) = (claims.epoch, expected.epoch);
+    if epoch < wanted {
+        return Err(TicketError::Epoch { epoch, wanted });
     }
     check_times(&claims, expected.now_seconds)?;
     Ok(claims)
@@ -272,9 +293,9 @@ fn check_times(claims: &Claims, now: u64) -> Result<(), TicketError> {
     Ok(())
 }
 
-/// Names an issuer's key in a header: base64url of its SHA-256. Compared, never looked up anywhere.
-fn key_name(issuer: NodeId) -> String {
-    URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(issuer.0))
+/// Names a key in a header: base64url of its SHA-256.
+pub fn key_name(key: TicketKey) -> String {
+    URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(key.0))
 }
 
 /// Seconds from issue to expiry: a ticket is for starting soon.

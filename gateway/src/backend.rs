@@ -132,6 +132,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Asks the one node that is called so, or whose id begins so, whether it is there.
     fn ping<'a>(&'a self, pick: &'a str) -> Later<'a, Result<control::Ping, Problem>>;
 
+    /// Has tickets signed with the next key from now on.
+    fn rotate(
+        &self,
+        wanted: control::RotateWanted,
+    ) -> Later<'_, Result<control::TicketKeys, Problem>>;
+
     /// All nodes that were let in.
     fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>>;
 

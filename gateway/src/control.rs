@@ -8,7 +8,7 @@
 //! POST   /v1/troop/credits CreditWanted -> CreditGiven    POST   /v1/troop/drain     -> Draining
 //! POST   /v1/troop/models/load LoadWanted -> Loaded       POST   /v1/troop/pause PauseWanted -> Paused
 //! POST   /v1/troop/resume            -> Paused            GET    /v1/troop/checkup   -> Checkup
-//! GET    /v1/troop/explain/{request}  -> Explanation
+//! GET    /v1/troop/explain/{request}  -> Explanation      POST   /v1/troop/rotate RotateWanted -> Rotated
 //! GET    /v1/troop/nodes             -> Nodes             GET    /v1/troop/ping?node= -> Ping
 //! ```
 //!
@@ -27,7 +27,7 @@ pub use explain::Explanation;
 pub use nodes::{NodeLine, Nodes, Ping};
 pub use troop::{
     Invite, InviteCreated, InviteMade, InviteRevoked, InviteWanted, Invites, Member, MemberRemoved,
-    Members,
+    Members, RotateWanted, Rotated, TicketKeys,
 };
 
 use serde::{Deserialize, Serialize};

@@ -213,6 +213,16 @@ impl Backend for Scripted {
         now(Ok(()))
     }
 
+    fn rotate(
+        &self,
+        wanted: control::RotateWanted,
+    ) -> Later<'_, Result<control::TicketKeys, Problem>> {
+        now(Ok(control::TicketKeys {
+            epoch: u64::from(wanted.revoke),
+            ..control::TicketKeys::default()
+        }))
+    }
+
     fn worker(&self) -> Later<'_, Result<Option<control::Worker>, Problem>> {
         now(Ok(None))
     }

@@ -24,6 +24,7 @@ mod nodes;
 mod pause;
 mod progress;
 mod ps;
+mod rotate;
 mod run;
 mod spans;
 mod status;
@@ -164,6 +165,8 @@ enum Verb {
     Invite(invite::InviteArgs),
     /// List and remove the machines of the troop
     Member(invite::MemberArgs),
+    /// Sign tickets with the next key from now on; it happens by itself every 30 days
+    Rotate(rotate::RotateArgs),
     /// Forget the troop that this machine belongs to
     Leave,
     /// Read and write the file that stands for flags
@@ -319,6 +322,7 @@ fn go(line: Line) -> Result<(), Fault> {
         Some(Verb::Ledger(args)) => ledger::go(&context, args),
         Some(Verb::Invite(args)) => invite::go(&context, args),
         Some(Verb::Member(args)) => invite::member(&context, args),
+        Some(Verb::Rotate(args)) => rotate::go(&context, &args),
         Some(Verb::Leave) => invite::leave(&context),
         Some(Verb::Config(args)) => config::go(&context, args),
         Some(Verb::Completions(args)) => completions::go(Line::command(), &args),

@@ -213,6 +213,7 @@ fn ticket_issuer(roots: &Roots) -> Start {
         |roots| TicketIssuerArgs {
             node: roots.node.clone(),
             key: roots.key.clone(),
+            path: roots.folder.join("tickets.redb"),
             outcasts: roots.outcasts.clone(),
         },
     )

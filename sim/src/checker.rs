@@ -3,11 +3,12 @@
 //! A checker is told what happened and never asks the code under test whether it was right: it keeps its own
 //! reckoning of the same facts and compares. [`books`] reckons the ledger again from its entries, [`streams`]
 //! knows every right answer in advance, [`endings`] counts how requests end, [`tickets`] remembers which
-//! attempts were let in. What must become true once faults stop is in [`drains`].
+//! attempts were let in, [`keys`] what tickets are signed with. What must become true once faults stop is in [`drains`].
 
 pub mod books;
 pub mod drains;
 pub mod endings;
+pub mod keys;
 pub mod streams;
 pub mod tickets;
 

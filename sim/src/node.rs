@@ -17,7 +17,8 @@ use troop_actors::outbox::{OutboxStore, Tray};
 use troop_actors::routing::Wiring;
 use troop_actors::scheduler::Queue;
 use troop_actors::session::Thread;
-use troop_actors::ticket_issuer::Seal;
+use troop_actors::ticket::Rotation;
+use troop_actors::ticket_issuer::{RotationStore, Seal};
 
 /// Which actor of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,6 +174,8 @@ pub struct Node {
     pub books: Shelf<LedgerStore, Batch>,
     /// The outbox's disk.
     pub post: Shelf<OutboxStore, TrayWrite>,
+    /// The ticket issuer's disk.
+    pub turns: Shelf<RotationStore, (u64, Rotation)>,
 }
 
 impl Node {
@@ -202,6 +205,7 @@ impl Node {
             child: None,
             books: Shelf::new(),
             post: Shelf::new(),
+            turns: Shelf::new(),
         }
     }
 

@@ -42,6 +42,22 @@ pub fn draw(scenario: &Scenario, model: Passport, dice: &mut Dice) -> Vec<Wish> 
     wishes
 }
 
+/// When the coordinator's owner wants another key, and whether the present one is to be revoked.
+pub fn rotations(scenario: &Scenario, dice: &mut Dice) -> Vec<(u64, bool)> {
+    let mut rotations: Vec<_> = (0..dice.below(4))
+        .map(|_| {
+            // Half of them when the next key has been published for long enough, if the run lasts so long.
+            let earliest = match dice.chance(0.5) {
+                true => PUBLISHED.min(scenario.safety),
+                false => SETTLE,
+            };
+            (dice.between(earliest, scenario.safety), dice.chance(0.2))
+        })
+        .collect();
+    rotations.sort_unstable();
+    rotations
+}
+
 /// One request at `at`.
 pub fn wish(scenario: &Scenario, at: u64, model: Passport, dice: &mut Dice) -> Wish {
     let node = dice.below(scenario.nodes() as u64) as usize;
@@ -150,5 +166,7 @@ fn sentence(dice: &mut Dice, words_max: u64) -> String {
         .collect()
 }
 
+/// Microseconds after the start from which a key may be replaced without being revoked.
+const PUBLISHED: u64 = 62_000_000;
 /// Microseconds at the start in which nobody asks: engines load, workers report.
 const SETTLE: u64 = 3_000_000;

@@ -13,11 +13,13 @@ mod freeloading;
 mod heal;
 mod lives;
 mod machine;
+mod rotations;
 mod strikes;
 mod watch;
 
 use crate::checker::books::Books;
 use crate::checker::endings::{Ending, Endings};
+use crate::checker::keys::Keys;
 use crate::checker::streams::Streams;
 use crate::checker::tickets::Tickets;
 use crate::checker::{Verdict, Violation};
@@ -99,6 +101,8 @@ enum Happening {
     HangUp { node: usize, request: RequestId },
     /// A fault strikes, and is drawn again.
     Strike { fault: Fault },
+    /// The owner of the coordinator has tickets signed with another key.
+    Rotate { revokes: bool },
     /// Links work again.
     Mend { links: Vec<(usize, usize)> },
     /// A disk is fast again.
@@ -147,6 +151,7 @@ pub struct World {
     endings: Endings,
     streams: Streams,
     tickets: Tickets,
+    keys: Keys,
     /// Receipts that an outbox has on its disk and that are neither paid nor refused.
     owed: BTreeSet<AttemptId>,
     /// Claims that an outbox had on its disk.
@@ -191,6 +196,7 @@ impl World {
             endings: Endings::default(),
             streams: Streams::default(),
             tickets: Tickets::default(),
+            keys: Keys::default(),
             owed: BTreeSet::new(),
             claims: BTreeMap::new(),
             unsigned: BTreeSet::new(),
@@ -235,6 +241,7 @@ impl World {
             let wish = Box::new(wish);
             self.push(wish.at, Happening::Ask { wish });
         }
+        self.plan_rotations();
         let faults: Vec<Fault> = self
             .scenario
             .plan
@@ -334,6 +341,7 @@ impl World {
                 Ok(())
             }
             Happening::Strike { fault } => self.strike(fault),
+            Happening::Rotate { revokes } => self.rotate(revokes),
             Happening::Mend { links } => {
                 if !self.healed {
                     links
@@ -368,6 +376,7 @@ impl World {
             | Happening::HangUp { node, .. } => *node,
             Happening::Ask { .. }
             | Happening::Strike { .. }
+            | Happening::Rotate { .. }
             | Happening::Mend { .. }
             | Happening::FastDisk { .. }
             | Happening::Retry { .. } => return None,

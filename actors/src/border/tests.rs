@@ -87,6 +87,7 @@ fn internal_ones() -> Vec<Message> {
         prices: crate::ids::Digest([0; 32]),
         cost_max: 0,
         stream_seconds_max: 0,
+        epoch: 0,
     };
     let order = HoldOrder {
         request: REQUEST,

@@ -67,6 +67,8 @@ impl Door {
         let now = self.times.there(now)?;
         let expected = Expected {
             issuer: self.wiring.coordinator,
+            keys: self.times.keys().ok_or(Turnaway::Keys)?,
+            epoch: self.times.epoch(),
             worker: self.wiring.me,
             client: peer,
             now_seconds: now.seconds(),
@@ -110,17 +112,21 @@ impl Door {
 
     /// Whoever is on a later list of the coordinator's comes in no more, and what it has begun ends.
     fn take(&mut self, list: Revocations, out: &mut Vec<Effect>) {
-        if !list.verifies(self.wiring.coordinator) || list.epoch <= self.times.epoch() {
+        if !list.verifies(self.wiring.coordinator) || list.number <= self.times.list() {
             return;
         }
         let node = |revoked: &Revoked| match revoked {
             Revoked::Client(node) => Some(*node),
             Revoked::Member(_) | Revoked::Attempt(_) => None,
         };
-        out.push(Effect::PutOut(
-            list.revoked.iter().filter_map(node).collect(),
-        ));
-        out.push(Effect::Revoke(list.revoked.clone()));
+        let nodes: Vec<_> = list.revoked.iter().filter_map(node).collect();
+        if !nodes.is_empty() {
+            out.push(Effect::PutOut(nodes));
+        }
+        // An epoch that is over ends no stream: what runs was let in by a ticket that was good then.
+        if !list.revoked.is_empty() {
+            out.push(Effect::Revoke(list.revoked.clone()));
+        }
         self.times.take(list);
     }
 
@@ -165,8 +171,12 @@ impl Core for Door {
                 sent,
                 there,
                 revocations,
+                keys,
             } => {
                 self.times.told(now, sent, there);
+                if let Some(keys) = keys {
+                    self.times.learn(*keys, self.wiring.coordinator);
+                }
                 if let Some(list) = revocations {
                     self.take(*list, out);
                 }
@@ -182,8 +192,11 @@ impl Core for Door {
     fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
         if now >= self.times.ask {
             self.times.ask(now);
-            let (sent, epoch) = (now, self.times.epoch());
-            out.push(Effect::Consult { sent, epoch });
+            out.push(Effect::Consult {
+                sent: now,
+                list: self.times.list(),
+                keys: self.times.keys().map_or(Time(0), |keys| keys.since),
+            });
         }
     }
 

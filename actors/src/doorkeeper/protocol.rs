@@ -3,7 +3,7 @@
 use crate::contract::Time;
 use crate::generate::Work;
 use crate::ids::{AttemptId, NodeId, RequestId};
-use crate::ticket::{Claims, Revocations, Revoked, TicketError};
+use crate::ticket::{Claims, KeySet, Revocations, Revoked, TicketError};
 use serde::{Deserialize, Serialize};
 
 /// What may happen at the door.
@@ -30,6 +30,8 @@ pub enum Input {
         there: Time,
         /// What it has taken back, if that is news.
         revocations: Option<Box<Revocations>>,
+        /// What tickets are signed with, if that is news.
+        keys: Option<Box<KeySet>>,
     },
 }
 
@@ -54,12 +56,14 @@ pub enum Effect {
         /// Why.
         reason: Turnaway,
     },
-    /// The coordinator is to say what time it is, and what it has taken back since.
+    /// The coordinator is to say what time it is, what it has taken back, and what tickets are signed with.
     Consult {
         /// What time it is here.
         sent: Time,
-        /// The list that is known here.
-        epoch: u64,
+        /// The number of the list that is known here; 0 where none is.
+        list: u64,
+        /// Since when the keys are in use that are known here; 0 where none are.
+        keys: Time,
     },
     /// These are out of the troop: nothing is to be open with them any more.
     PutOut(Vec<NodeId>),
@@ -107,6 +111,9 @@ pub enum Turnaway {
         /// How far the coordinator's clock is ahead.
         offset_ms: i64,
     },
+    /// The worker has only just begun.
+    #[error("the worker does not know yet what tickets are signed with; ask again")]
+    Keys,
 }
 
 impl Turnaway {

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::generate::{Generate, Prompt, Tally};
-use crate::ids::{Digest, HoldId, MemberId, NodeKey, Passport, Signature, digest};
+use crate::ids::{Digest, HoldId, MemberId, NodeKey, Passport, Signature, TicketKey, digest};
 use crate::receipt::Receipt;
 use crate::scheduler::protocol::{Hint, ModelReport};
 use crate::session::Fault;
 use crate::session::protocol::Patience;
-use crate::ticket::Revoked;
+use crate::ticket::{KeySet, Revoked};
 use crate::wire::frame::{self, Kind};
 
 pub(crate) const REQUEST: RequestId = RequestId([1; 16]);
@@ -174,15 +174,24 @@ pub(crate) fn crossing() -> Vec<(&'static str, NodeId, Message)> {
     let tell = ticket_issuer::protocol::Input::Tell {
         door: worker(),
         sent: Time(1_000),
-        epoch: 3,
+        list: 3,
+        keys: Time(900),
     };
     let told = doorkeeper::protocol::Input::Told {
         sent: Time(1_000),
         there: Time(1_001),
         revocations: Some(Box::new(Revocations {
-            epoch: 4,
+            number: 4,
+            epoch: 2,
             revoked: vec![Revoked::Client(client()), Revoked::Attempt(ATTEMPT)],
             signature: Signature(vec![7; 64]),
+        })),
+        keys: Some(Box::new(KeySet {
+            since: Time(950),
+            current: TicketKey([10; 32]),
+            next: TicketKey([11; 32]),
+            previous: Some(TicketKey([12; 32])),
+            signature: Signature(vec![13; 64]),
         })),
     };
     let vouch = engine_process::protocol::Input::Vouch {
@@ -300,8 +309,8 @@ fn the_bytes_of_every_letter_are_those_of_its_version() {
         ("turned", 5, "3af4ec6619a096f0"),
         ("closed", 283, "af874fe2c9a587d6"),
         ("lost", 4, "95b605def2426452"),
-        ("consult", 8, "1bb62fa2de94a1a8"),
-        ("told", 128, "7d90feae7ea80f8d"),
+        ("consult", 11, "6ab83ed4a992af4d"),
+        ("told", 296, "4aaf147672a83c41"),
         ("vouch", 121, "1cd92c8796120800"),
         ("claim", 363, "59cdb54876a14458"),
         ("paid", 20, "0c9123cf24b5933b"),

@@ -6,6 +6,8 @@ use crate::keyring::protocol::KeyError;
 use crate::ledger::Batch;
 use crate::outbox::protocol::{Parcel, ParcelId};
 use crate::session::protocol::Delivery;
+use crate::ticket::Rotation;
+use crate::ticket_issuer::protocol::{Keys, RotateError};
 use crate::{keyring, ledger};
 
 /// An actor that touches nothing outside.
@@ -41,6 +43,25 @@ pub enum LedgerPort {
         id: [u8; 16],
         /// What came of it.
         outcome: Result<(), ledger::protocol::GrantError>,
+    },
+}
+
+/// What a ticket issuer does to the outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TicketIssuerPort {
+    /// One durable commit, answered by `Persisted` or `PersistFailed`.
+    Persist {
+        /// The write's number.
+        write: u64,
+        /// What its disk is to know.
+        rotation: Rotation,
+    },
+    /// The answer to a call.
+    Answer {
+        /// Who waits.
+        call: u64,
+        /// What came of it.
+        outcome: Result<Keys, RotateError>,
     },
 }
 

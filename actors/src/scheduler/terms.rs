@@ -72,6 +72,7 @@ impl Place {
                 prices: prices.version(),
                 cost_max,
                 stream_seconds_max: STREAM_SECONDS_MAX,
+                epoch: 0,
             },
         })
     }

@@ -89,7 +89,11 @@ fn of_turnaway(turnaway: &Turnaway) -> Fault {
         Turnaway::Beyond { .. } => Fault::Request,
         Turnaway::Full { .. } | Turnaway::ClockUnsafe { .. } => Fault::Worker,
         Turnaway::Revoked => Fault::Client,
-        Turnaway::Ticket(_) | Turnaway::Window | Turnaway::Used | Turnaway::Draining => Fault::Pool,
+        Turnaway::Ticket(_)
+        | Turnaway::Window
+        | Turnaway::Used
+        | Turnaway::Draining
+        | Turnaway::Keys => Fault::Pool,
     }
 }
 

@@ -3,18 +3,18 @@
 
 use super::json::{self, Value};
 use super::{Claims, TicketError, key_name};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TicketKey};
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-/// The header of every ticket of `issuer`.
-pub(super) fn header(issuer: NodeId) -> String {
-    let kid = key_name(issuer);
+/// The header of every ticket that `key` signs.
+pub(super) fn header(key: TicketKey) -> String {
+    let kid = key_name(key);
     format!(r#"{{"alg":"{ALGORITHM}","typ":"{KIND}","kid":"{kid}"}}"#)
 }
 
-/// Whether `bytes` are the header of a ticket of `issuer`.
-pub(super) fn check_header(bytes: &[u8], issuer: NodeId) -> Result<(), TicketError> {
+/// The name of the key that signed the ticket whose header `bytes` are, by its own account.
+pub(super) fn key_of(bytes: &[u8]) -> Result<&str, TicketError> {
     let mut members = Members::read("header", bytes)?;
     if members.text("alg")? != ALGORITHM {
         return Err(TicketError::Algorithm);
@@ -22,10 +22,9 @@ pub(super) fn check_header(bytes: &[u8], issuer: NodeId) -> Result<(), TicketErr
     if members.text("typ")? != KIND {
         return Err(TicketError::Kind);
     }
-    if members.text("kid")? != key_name(issuer) {
-        return Err(TicketError::UnknownKey);
-    }
-    members.end()
+    let kid = members.text("kid")?;
+    members.end()?;
+    Ok(kid)
 }
 
 /// The claims as they are signed.
@@ -36,7 +35,7 @@ pub(super) fn write(claims: &Claims) -> String {
         concat!(
             r#"{{"iss":"{}","sub":"{}","aud":"{}","cnf":{{"kid":"{}"}},"iat":{},"ims":{},"nbf":{},"exp":{},"#,
             r#""jti":"{}","hold":"{}","req":"{}","att":{},"mdl":"{}","mxi":{},"mxo":{},"prc":"{}","#,
-            r#""cap":{},"dl":{},"scp":"{}"}}"#
+            r#""cap":{},"dl":{},"ep":{},"scp":"{}"}}"#
         ),
         claims.issuer,
         claims.payer,
@@ -56,6 +55,7 @@ pub(super) fn write(claims: &Claims) -> String {
         claims.prices,
         claims.cost_max,
         claims.stream_seconds_max,
+        claims.epoch,
         SCOPE,
     )
     .expect("writing to a string cannot fail");
@@ -90,6 +90,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Claims, TicketError> {
         prices: members.id("prc")?,
         cost_max: members.number("cap")?,
         stream_seconds_max: members.number("dl")?,
+        epoch: members.number("ep")?,
     };
     if members.text("scp")? != SCOPE {
         return Err(TicketError::Scope);

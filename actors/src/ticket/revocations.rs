@@ -34,6 +34,8 @@ impl Revoked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocations {
     /// Later lists have higher numbers, over restarts of their issuer too.
+    pub number: u64,
+    /// Every ticket of an earlier epoch of its issuer is revoked.
     pub epoch: u64,
     /// What is revoked, in order.
     pub revoked: Vec<Revoked>,
@@ -42,12 +44,18 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// The list of `issuer`: the last [`REVOKED_MAX`] of `revoked`.
-    pub fn sign(epoch: u64, mut revoked: Vec<Revoked>, issuer: &NodeKey) -> Revocations {
+    /// The list of `issuer`: every ticket before `epoch`, and the last [`REVOKED_MAX`] of `revoked`.
+    pub fn sign(
+        number: u64,
+        epoch: u64,
+        mut revoked: Vec<Revoked>,
+        issuer: &NodeKey,
+    ) -> Revocations {
         let beyond = revoked.len().saturating_sub(REVOKED_MAX);
         revoked.drain(..beyond);
-        let signature = issuer.sign(statement(issuer.node(), epoch, &revoked));
+        let signature = issuer.sign(statement(issuer.node(), number, epoch, &revoked));
         Revocations {
+            number,
             epoch,
             revoked,
             signature,
@@ -57,7 +65,10 @@ impl Revocations {
     /// Whether `issuer` signed it, and it is no longer than any.
     pub fn verifies(&self, issuer: NodeId) -> bool {
         self.revoked.len() <= REVOKED_MAX
-            && (self.signature).verifies(issuer, statement(issuer, self.epoch, &self.revoked))
+            && (self.signature).verifies(
+                issuer,
+                statement(issuer, self.number, self.epoch, &self.revoked),
+            )
     }
 
     /// Whether a ticket that says `claims` is on it.
@@ -66,10 +77,10 @@ impl Revocations {
     }
 }
 
-fn statement(issuer: NodeId, epoch: u64, revoked: &Vec<Revoked>) -> Digest {
+fn statement(issuer: NodeId, number: u64, epoch: u64, revoked: &Vec<Revoked>) -> Digest {
     let list = wire::encode(1, revoked);
-    let parts = [&issuer.0[..], &epoch.to_le_bytes(), &list];
-    digest("troop/revocations/v1", &parts)
+    let (number, epoch) = (number.to_le_bytes(), epoch.to_le_bytes());
+    digest("troop/revocations/v2", &[&issuer.0, &number, &epoch, &list])
 }
 
 /// What one list names, at most: in about 34 KiB.
@@ -87,18 +98,20 @@ mod tests {
             Revoked::Member(MemberId([4; 16])),
             Revoked::Attempt(AttemptId([5; 16])),
         ];
-        let good = Revocations::sign(7, revoked, &issuer);
+        let good = Revocations::sign(7, 2, revoked, &issuer);
         assert!(good.verifies(issuer.node()));
         assert!(!good.verifies(other.node()));
         let mut later = good.clone();
-        later.epoch += 1;
+        later.number += 1;
+        let mut earlier = good.clone();
+        earlier.epoch -= 1;
         let mut shorter = good.clone();
         shorter.revoked.pop();
         let mut unsigned = good.clone();
         unsigned.signature.0[0] ^= 1;
         let mut long = good;
         long.revoked = vec![Revoked::Attempt(AttemptId([0; 16])); REVOKED_MAX + 1];
-        for bad in [later, shorter, unsigned, long] {
+        for bad in [later, earlier, shorter, unsigned, long] {
             assert!(!bad.verifies(issuer.node()));
         }
     }
@@ -112,7 +125,7 @@ mod tests {
             Revoked::Client(NodeId(id))
         };
         let all: Vec<Revoked> = (0..REVOKED_MAX + 3).map(node).collect();
-        let list = Revocations::sign(1, all, &issuer);
+        let list = Revocations::sign(1, 0, all, &issuer);
         assert_eq!(list.revoked.len(), REVOKED_MAX);
         assert_eq!(list.revoked.first(), Some(&node(3)));
         assert!(list.verifies(issuer.node()));

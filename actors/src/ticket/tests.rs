@@ -1,11 +1,27 @@
 //! Every vector of the CVE classes, by name; and mutations of a good ticket, none of which is one.
 
 use super::*;
+use crate::contract::Time;
+use std::sync::OnceLock;
 
 const NOW: u64 = 1_800_000_000;
 
 fn issuer() -> NodeKey {
     NodeKey::from_secret([1; 32])
+}
+
+/// The key that the issuer signs tickets with now, and those around it.
+fn rotation() -> Rotation {
+    Rotation::default().turned(Time((NOW - 10) * 1000), false)
+}
+
+fn signer() -> NodeKey {
+    rotation().signer(&issuer())
+}
+
+fn set() -> &'static KeySet {
+    static SET: OnceLock<KeySet> = OnceLock::new();
+    SET.get_or_init(|| rotation().keys(&issuer()))
 }
 
 fn claims() -> Claims {
@@ -29,12 +45,15 @@ fn claims() -> Claims {
         prices: crate::price::Prices::REFERENCE.version(),
         cost_max: 99,
         stream_seconds_max: 3600,
+        epoch: 4,
     }
 }
 
-fn expected() -> Expected {
+fn expected() -> Expected<'static> {
     Expected {
         issuer: issuer().node(),
+        keys: set(),
+        epoch: 4,
         worker: claims().worker,
         client: claims().client,
         now_seconds: NOW + 1,
@@ -44,12 +63,12 @@ fn expected() -> Expected {
 /// A ticket of any two texts, honestly signed.
 fn signed(header: &str, payload: &str) -> String {
     let head = URL_SAFE_NO_PAD.encode(header) + "." + &URL_SAFE_NO_PAD.encode(payload);
-    let signature = issuer().sign_bytes(head.as_bytes());
+    let signature = signer().sign_bytes(head.as_bytes());
     format!("{head}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 fn header() -> String {
-    claims::header(issuer().node())
+    claims::header(set().current)
 }
 
 fn payload() -> String {
@@ -67,7 +86,7 @@ fn json(part: &str, fault: JsonFault) -> impl Fn(&TicketError) -> bool {
 
 #[test]
 fn a_good_ticket_says_what_was_signed_and_has_one_spelling() {
-    let ticket = sign(&claims(), &issuer());
+    let ticket = sign(&claims(), &signer());
     assert_eq!(verify(&ticket, &expected()), Ok(claims()));
     assert_eq!(signed(&header(), &payload()), ticket);
     assert!(ticket.len() < 1400, "{} bytes", ticket.len());
@@ -98,7 +117,7 @@ fn no_other_algorithm_is_ever_believed() {
 #[test]
 fn the_issuers_public_key_is_no_secret_to_sign_with() {
     // HMAC-SHA256 under the public key in the forms that libraries have confused with a secret.
-    let public = issuer().node().0;
+    let public = set().current.0;
     let body = base64::engine::general_purpose::STANDARD.encode(public);
     let forms = [
         public.to_vec(),
@@ -146,7 +165,7 @@ fn a_key_name_is_compared_and_never_looked_up() {
         "",
         &long,
     ] {
-        let header = header().replace(&key_name(issuer().node()), kid);
+        let header = header().replace(&key_name(set().current), kid);
         assert_eq!(
             refusal(&signed(&header, &payload())),
             TicketError::UnknownKey,
@@ -154,7 +173,7 @@ fn a_key_name_is_compared_and_never_looked_up() {
         );
     }
     for kid in ["\0", "kéy", "a\\u0000b", "k\n"] {
-        let header = header().replace(&key_name(issuer().node()), kid);
+        let header = header().replace(&key_name(set().current), kid);
         assert!(
             json("header", JsonFault::String)(&refusal(&signed(&header, &payload()))),
             "{kid:?}"
@@ -166,6 +185,8 @@ fn a_key_name_is_compared_and_never_looked_up() {
         ..claims()
     };
     assert_eq!(refusal(&sign(&claims, &other)), TicketError::UnknownKey);
+    // The key that members pin signs no tickets.
+    assert_eq!(refusal(&sign(&claims, &issuer())), TicketError::UnknownKey);
 }
 
 #[test]
@@ -202,7 +223,7 @@ fn a_key_or_an_extension_in_the_header_is_refused_by_name() {
 
 #[test]
 fn zero_malleable_and_small_order_signatures_do_not_verify() {
-    let ticket = sign(&claims(), &issuer());
+    let ticket = sign(&claims(), &signer());
     let (head, signature) = ticket.rsplit_once('.').expect("a ticket has dots");
     let with = |bytes: &[u8]| format!("{head}.{}", URL_SAFE_NO_PAD.encode(bytes));
     let good = URL_SAFE_NO_PAD.decode(signature).expect("just encoded");
@@ -230,7 +251,11 @@ fn zero_malleable_and_small_order_signatures_do_not_verify() {
     neutral[0] = 1;
     let issuer = NodeId(neutral);
     let claims = Claims { issuer, ..claims() };
-    let head = URL_SAFE_NO_PAD.encode(claims::header(issuer))
+    let small = KeySet {
+        current: TicketKey(neutral),
+        ..set().clone()
+    };
+    let head = URL_SAFE_NO_PAD.encode(claims::header(small.current))
         + "."
         + &URL_SAFE_NO_PAD.encode(claims::write(&claims));
     let mut forged = [0; 64];
@@ -238,6 +263,7 @@ fn zero_malleable_and_small_order_signatures_do_not_verify() {
     let ticket = format!("{head}.{}", URL_SAFE_NO_PAD.encode(forged));
     let expected = Expected {
         issuer,
+        keys: &small,
         ..expected()
     };
     assert_eq!(verify(&ticket, &expected), Err(TicketError::Signature));
@@ -288,7 +314,7 @@ fn a_time_of_another_type_is_refused_and_never_taken_for_absent() {
 fn a_ticket_lives_within_its_times_and_no_longer_than_any() {
     let at = |now_seconds| {
         verify(
-            &sign(&claims(), &issuer()),
+            &sign(&claims(), &signer()),
             &Expected {
                 now_seconds,
                 ..expected()
@@ -312,7 +338,7 @@ fn a_ticket_lives_within_its_times_and_no_longer_than_any() {
             expires_at,
             ..claims()
         };
-        assert_eq!(refusal(&sign(&claims, &issuer())), TicketError::Lifetime);
+        assert_eq!(refusal(&sign(&claims, &signer())), TicketError::Lifetime);
     }
     let later = payload().replace(&format!(r#""nbf":{NOW}"#), r#""nbf":7"#);
     assert_eq!(refusal(&signed(&header(), &later)), TicketError::Lifetime);
@@ -338,7 +364,7 @@ fn a_ticket_is_good_for_one_issuer_worker_client_and_use() {
         ),
     ];
     for (claims, refused) in cases {
-        assert_eq!(refusal(&sign(&claims, &issuer())), refused);
+        assert_eq!(refusal(&sign(&claims, &signer())), refused);
     }
     let foreign = payload().replacen(&issuer().node().to_string(), &other.to_string(), 1);
     assert_eq!(refusal(&signed(&header(), &foreign)), TicketError::Issuer);
@@ -367,4 +393,5 @@ fn another_signed_statement_is_no_ticket() {
 }
 
 mod mutations;
+mod rotations;
 mod spelling;

@@ -1,17 +1,27 @@
 //! The issuer's core: fills in the times and signs. The same order always names the same attempt. What was taken back
-//! it signs no more, and tells every door that asks.
+//! it signs no more, and tells every door that asks; and so it does with the keys it signs with, which it changes when
+//! they have been used for long enough, or when it is told to.
 
-use super::protocol::{Effect, Input};
+use super::protocol::{Effect, Input, Keys, RotateError};
 use crate::contract::{Core, Time};
-use crate::ids::{AttemptId, NodeKey};
+use crate::ids::{AttemptId, NodeId, NodeKey};
 use crate::scheduler::protocol::Issue;
 use crate::session::protocol::Grant;
-use crate::ticket::{self, Claims, LIFETIME_SECONDS, REVOKED_MAX, Revocations, Revoked};
+use crate::ticket::{
+    self, Claims, KeySet, LIFETIME_SECONDS, REVOKED_MAX, Revocations, Revoked, Rotation,
+};
 
-/// A coordinator's key, and what it has taken back.
+/// A coordinator's keys, and what it has taken back.
 #[derive(Clone, Debug)]
 pub struct Seal {
-    key: NodeKey,
+    /// The node's own, which signs no tickets.
+    root: NodeKey,
+    rotation: Rotation,
+    signer: NodeKey,
+    keys: KeySet,
+    /// The next rotation, while the disk is told of it, and who waits for that.
+    turning: Option<(Rotation, Option<u64>)>,
+    written: u64,
     /// In the order of their coming.
     revoked: Vec<Revoked>,
     /// The same, signed; nothing while there is nothing.
@@ -19,35 +29,59 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// The seal of the coordinator with this key, which has taken nothing back.
-    pub fn new(key: NodeKey) -> Seal {
-        Seal {
-            key,
+    /// The seal of the coordinator with this key, whose disk knows `rotation`, and which has taken nothing else back.
+    pub fn new(root: NodeKey, rotation: Rotation) -> Seal {
+        let (signer, keys) = (rotation.signer(&root), rotation.keys(&root));
+        let mut seal = Seal {
+            root,
+            rotation,
+            signer,
+            keys,
+            turning: None,
+            written: 0,
             revoked: Vec::new(),
             list: None,
+        };
+        if rotation.epoch > 0 {
+            seal.publish(rotation.since);
         }
+        seal
     }
 
     fn issue(&self, now: Time, issue: Issue, out: &mut Vec<Effect>) {
         let issued_at = now.seconds();
         let claims = Claims {
-            issuer: self.key.node(),
+            issuer: self.root.node(),
             issued_at,
             issued_ms: now.0 % 1000,
             expires_at: issued_at.saturating_add(LIFETIME_SECONDS),
             attempt: AttemptId::of(issue.claims.hold, issue.claims.number),
             client: issue.client,
+            epoch: self.rotation.epoch,
             ..issue.claims
         };
         if self.list.as_ref().is_some_and(|list| list.names(&claims)) {
             return;
         }
-        let ticket = ticket::sign(&claims, &self.key);
+        let ticket = ticket::sign(&claims, &self.signer);
         out.push(Effect::Granted {
             client: issue.client,
             request: claims.request,
             grant: Box::new(Grant::of(&claims, issue.patience, ticket)),
         });
+    }
+
+    fn tell(&self, now: Time, door: NodeId, sent: Time, known: (u64, Time)) -> Effect {
+        let (list, keys) = known;
+        let list = self.list.as_ref().filter(|own| own.number != list);
+        let keys = (self.keys.since != keys || keys == Time(0)).then(|| self.keys.clone());
+        Effect::Told {
+            door,
+            sent,
+            there: now,
+            revocations: list.cloned().map(Box::new),
+            keys: keys.map(Box::new),
+        }
     }
 
     fn revoke(&mut self, now: Time, revoked: Vec<Revoked>) {
@@ -62,10 +96,57 @@ impl Seal {
         }
         let beyond = self.revoked.len().saturating_sub(REVOKED_MAX);
         self.revoked.drain(..beyond);
+        self.publish(now);
+    }
+
+    /// A new list, for what has changed.
+    fn publish(&mut self, now: Time) {
         // The time, so that a later life of this coordinator has later lists.
-        let known = self.list.as_ref().map_or(0, |list| list.epoch);
-        let epoch = now.0.max(known + 1);
-        self.list = Some(Revocations::sign(epoch, self.revoked.clone(), &self.key));
+        let known = self.list.as_ref().map_or(0, |list| list.number);
+        let (number, epoch) = (now.0.max(known + 1), self.rotation.epoch);
+        let revoked = self.revoked.clone();
+        self.list = Some(Revocations::sign(number, epoch, revoked, &self.root));
+    }
+
+    /// Whoever orders a rotation hears of it once it is on the disk; from then on the next key signs.
+    fn rotate(&mut self, now: Time, call: u64, revokes: bool, out: &mut Vec<Effect>) {
+        let used_ms = now.since_ms(self.rotation.since);
+        let error = if self.turning.is_some() {
+            RotateError::Busy
+        } else if !revokes && used_ms < PUBLISHED_MS {
+            let seconds = (PUBLISHED_MS - used_ms).div_ceil(1_000);
+            RotateError::Soon { seconds }
+        } else {
+            return self.turn(now, Some(call), revokes, out);
+        };
+        let outcome = Err(error);
+        out.push(Effect::Answer { call, outcome });
+    }
+
+    fn turn(&mut self, now: Time, call: Option<u64>, revokes: bool, out: &mut Vec<Effect>) {
+        let rotation = self.rotation.turned(now, revokes);
+        self.turning = Some((rotation, call));
+        self.written += 1;
+        let write = self.written;
+        out.push(Effect::Persist { write, rotation });
+    }
+
+    fn turned(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Some((rotation, call)) = self.turning.take() else {
+            return;
+        };
+        let revokes = rotation.epoch > self.rotation.epoch;
+        self.rotation = rotation;
+        self.signer = rotation.signer(&self.root);
+        self.keys = rotation.keys(&self.root);
+        if revokes {
+            self.publish(now);
+        }
+        if let Some(call) = call {
+            let (keys, epoch) = (self.keys.clone(), rotation.epoch);
+            let outcome = Ok(Keys { keys, epoch });
+            out.push(Effect::Answer { call, outcome });
+        }
     }
 }
 
@@ -76,151 +157,52 @@ impl Core for Seal {
     fn step(&mut self, now: Time, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Issue(issue) => self.issue(now, *issue, out),
-            Input::Tell { door, sent, epoch } => {
-                let news = self.list.as_ref().filter(|list| list.epoch != epoch);
-                out.push(Effect::Told {
-                    door,
-                    sent,
-                    there: now,
-                    revocations: news.cloned().map(Box::new),
-                });
-            }
+            Input::Tell {
+                door,
+                sent,
+                list,
+                keys,
+            } => out.push(self.tell(now, door, sent, (list, keys))),
             Input::Revoke(revoked) => self.revoke(now, revoked),
+            Input::Rotate { call, revokes } => self.rotate(now, call, revokes, out),
+            Input::Persisted { write } if write == self.written => self.turned(now, out),
+            Input::Persisted { .. } => {}
+            Input::PersistFailed { message } => {
+                if let Some((_, Some(call))) = self.turning.take() {
+                    let outcome = Err(RotateError::Unwritten { message });
+                    out.push(Effect::Answer { call, outcome });
+                }
+            }
         }
     }
 
     fn deadline(&self) -> Option<Time> {
-        None
+        let due = self.rotation.since.plus_ms(USED_MS_MAX);
+        self.turning.is_none().then_some(due)
     }
 
-    fn wake(&mut self, _now: Time, _out: &mut Vec<Effect>) {}
+    fn wake(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if self.deadline().is_some_and(|due| due <= now) {
+            self.turn(now, None, false, out);
+        }
+    }
 
     fn check(&self) {
         assert!(self.revoked.len() <= REVOKED_MAX, "the list is bounded");
         let listed = self.list.as_ref().map(|list| &list.revoked);
         assert_eq!(listed.map_or(0, Vec::len), self.revoked.len());
+        let epoch = self.list.as_ref().map_or(0, |list| list.epoch);
+        assert_eq!(epoch, self.rotation.epoch, "what is over is listed");
+        let turning = self.turning.as_ref();
+        assert!(turning.is_none_or(|(next, _)| next.since > self.rotation.since));
     }
 }
+
+/// How long a key is used, at most.
+const USED_MS_MAX: u64 = 30 * 24 * 3_600_000;
+/// How long the next key is published before it is used: doors ask every 5 s, and a worker that has not been heard of
+/// for 35 s gets no work.
+const PUBLISHED_MS: u64 = 60_000;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{Digest, HoldId, MemberId, NodeId, Passport, RequestId};
-    use crate::session::protocol::Patience;
-    use crate::ticket::Expected;
-
-    fn granted(seal: &mut Seal, now: Time, claims: &Claims) -> Grant {
-        let mut out = Vec::new();
-        let issue = Issue {
-            client: claims.client,
-            patience: PATIENCE,
-            claims: claims.clone(),
-        };
-        seal.step(now, Input::Issue(Box::new(issue)), &mut out);
-        let Some(Effect::Granted { grant, .. }) = out.pop() else {
-            panic!("an order gives a grant");
-        };
-        *grant
-    }
-
-    const PATIENCE: Patience = Patience {
-        silence_ms: 5_000,
-        progress_ms: 20_000,
-    };
-
-    /// An order for the third attempt of a request.
-    fn ordered() -> Claims {
-        Claims {
-            issuer: NodeId([0; 32]),
-            payer: MemberId([3; 16]),
-            worker: NodeId([4; 32]),
-            client: NodeId([5; 32]),
-            issued_at: 0,
-            issued_ms: 0,
-            expires_at: 0,
-            attempt: AttemptId([0; 16]),
-            hold: HoldId::of(RequestId([2; 16])),
-            request: RequestId([2; 16]),
-            number: 2,
-            model: Passport([6; 32]),
-            prompt_bytes_max: 10,
-            completion_tokens_max: 20,
-            prices: Digest([7; 32]),
-            cost_max: 30,
-            stream_seconds_max: 40,
-        }
-    }
-
-    #[test]
-    fn the_same_order_twice_is_a_fresh_ticket_for_the_same_attempt() {
-        // Given an order for the third attempt of a request,
-        let key = NodeKey::from_secret([1; 32]);
-        let claims = ordered();
-        let hold = claims.hold;
-        // when it is given twice, a minute apart,
-        let mut seal = Seal::new(key.clone());
-        let first = granted(&mut seal, Time(1_000_500), &claims);
-        let second = granted(&mut seal, Time(1_060_500), &claims);
-        // then both tickets are good for that attempt, each for its own two minutes.
-        assert_eq!(first.attempt, AttemptId::of(hold, 2));
-        assert_eq!(first.attempt, second.attempt);
-        for (grant, issued_at) in [(first, 1000), (second, 1060)] {
-            let expected = Expected {
-                issuer: key.node(),
-                worker: claims.worker,
-                client: claims.client,
-                now_seconds: issued_at,
-            };
-            let said = ticket::verify(&grant.ticket, &expected).expect("it was just signed");
-            assert_eq!(
-                (said.issued_at, said.expires_at),
-                (issued_at, issued_at + 120)
-            );
-            assert_eq!(said.attempt, grant.attempt);
-        }
-    }
-
-    #[test]
-    fn what_was_taken_back_is_told_to_every_door_and_not_signed_again() {
-        let key = NodeKey::from_secret([1; 32]);
-        let (door, client) = (NodeId([4; 32]), NodeId([5; 32]));
-        let mut seal = Seal::new(key.clone());
-        let tell = |seal: &mut Seal, now, epoch| {
-            let mut out = Vec::new();
-            let sent = Time(7);
-            seal.step(now, Input::Tell { door, sent, epoch }, &mut out);
-            seal.check();
-            match out.pop() {
-                Some(Effect::Told {
-                    there, revocations, ..
-                }) => {
-                    assert_eq!(there, now);
-                    revocations
-                }
-                other => panic!("a door is answered: {other:?}"),
-            }
-        };
-        assert_eq!(tell(&mut seal, Time(50), 0), None);
-        let mut out = Vec::new();
-        for _ in 0..2 {
-            let revoked = vec![Revoked::Client(client)];
-            seal.step(Time(100), Input::Revoke(revoked), &mut out);
-        }
-        let list = tell(&mut seal, Time(150), 0).expect("it is news");
-        assert!(list.verifies(key.node()));
-        assert_eq!(list.revoked, [Revoked::Client(client)]);
-        assert_eq!(tell(&mut seal, Time(160), list.epoch), None);
-        // The next list is a later one, in this life of the coordinator and in the next.
-        let member = vec![Revoked::Member(MemberId([3; 16]))];
-        seal.step(Time(90), Input::Revoke(member), &mut out);
-        let later = tell(&mut seal, Time(170), list.epoch).expect("it is news");
-        assert!(later.epoch > list.epoch);
-        let issue = Issue {
-            client,
-            patience: PATIENCE,
-            claims: ordered(),
-        };
-        seal.step(Time(200), Input::Issue(Box::new(issue)), &mut out);
-        assert_eq!(out, [], "it is not signed for whoever is out");
-    }
-}
+mod tests;

@@ -339,6 +339,13 @@ impl Backend for Actors {
         Box::pin(self.ping_node(pick))
     }
 
+    fn rotate(
+        &self,
+        wanted: control::RotateWanted,
+    ) -> Later<'_, Result<control::TicketKeys, Problem>> {
+        Box::pin(self.rotate_keys(wanted))
+    }
+
     fn members(&self) -> Later<'_, Result<Vec<control::Member>, Problem>> {
         Box::pin(self.list_members())
     }

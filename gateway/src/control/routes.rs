@@ -143,6 +143,13 @@ pub(crate) async fn answer(
             // A node that is away is dialled first: it ends by a deadline of its own.
             json(StatusCode::OK, &backend.ping(&pick).await?)
         }
+        "rotate" => {
+            post()?;
+            let wanted: RotateWanted = read(request, shared).await?;
+            let keys = shared.ask("ticket issuer", backend.rotate(wanted)).await?;
+            let schema = "troop.rotate/v1".to_owned();
+            json(StatusCode::OK, &Rotated { schema, keys })
+        }
         "members" => {
             get()?;
             let members = shared.ask("admissions", backend.members()).await?;

@@ -1,4 +1,4 @@
-//! What is said about invitations and members.
+//! What is said about invitations and members, and about the keys that let them in.
 
 use serde::{Deserialize, Serialize};
 
@@ -128,4 +128,37 @@ pub struct MemberRemoved {
     /// The node.
     #[serde(flatten)]
     pub member: Member,
+}
+
+/// A wish for the next key that tickets are signed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RotateWanted {
+    /// Whether the present keys may be known to somebody else: then none of their tickets is good any more.
+    pub revoke: bool,
+}
+
+/// The keys that tickets are signed with, each by what its tickets call it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKeys {
+    /// The one that signs now.
+    pub current: String,
+    /// The one that will sign after it; workers know it already.
+    pub next: String,
+    /// The one that signed before, if its last tickets are still good.
+    pub previous: Option<String>,
+    /// Seconds since the Unix epoch when the present one came into use.
+    pub since_seconds: u64,
+    /// The epoch of its tickets; none of an earlier one is good.
+    pub epoch: u64,
+}
+
+/// The keys after a rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotated {
+    /// `troop.rotate/v1`.
+    pub schema: String,
+    /// The keys.
+    #[serde(flatten)]
+    pub keys: TicketKeys,
 }

@@ -6,7 +6,7 @@ use troop_actors::doorkeeper::protocol::{Effect, Turnaway};
 use troop_actors::ids::{Digest, HoldId};
 use troop_actors::ports::Clock;
 use troop_actors::routing::{Out, Routed};
-use troop_actors::ticket::{self, Claims, TicketError};
+use troop_actors::ticket::{self, Claims, Rotation, TicketError};
 
 /// A worker, its door, and what the door has let in.
 struct Worker {
@@ -27,9 +27,17 @@ impl Worker {
         let clock = SystemClock::start();
         // It has been open for a minute.
         let opened = Time(clock.now().0 - 60_000);
+        let mut door = doorkeeper::Door::new(wiring, opened);
+        let told = doorkeeper::protocol::Input::Told {
+            sent: opened,
+            there: opened,
+            revocations: None,
+            keys: Some(Box::new(Rotation::default().keys(&key(1)))),
+        };
+        door.step(opened, told, &mut Vec::new());
         Worker {
             peer,
-            door: doorkeeper::Door::new(wiring, opened),
+            door,
             wiring,
             clock,
             admitted: 0,
@@ -90,6 +98,7 @@ fn claims(number: u32, client: NodeId, worker: NodeId) -> Claims {
         prices: Digest([6; 32]),
         cost_max: 1,
         stream_seconds_max: 60,
+        epoch: 0,
     }
 }
 
@@ -128,7 +137,7 @@ async fn of_a_thousand_tickets_in_the_wrong_hands_none_is_accepted() {
     let mut worker = Worker::start(3);
     client.knows(&worker.peer);
     thief.knows(&worker.peer);
-    let (issuer, here) = (key(1), worker.peer.me);
+    let (signer, here) = (Rotation::default().signer(&key(1)), worker.peer.me);
     let turned = |claims: &Claims, reason| {
         let attempt = claims.attempt;
         let input = session::protocol::Input::Turned { attempt, reason };
@@ -137,14 +146,14 @@ async fn of_a_thousand_tickets_in_the_wrong_hands_none_is_accepted() {
     let (mut tried, mut good) = (0, 0);
     for round in 0..250 {
         let mine = claims(round, client.me, here);
-        let ticket = ticket::sign(&mine, &issuer);
+        let ticket = ticket::sign(&mine, &signer);
         // Stolen on the way, and shown with the thief's own key.
         let heard = shown(&mut thief, &mut worker, &mine, &ticket).await;
         let name = Turnaway::Ticket(TicketError::Client);
         assert_eq!(heard, turned(&mine, name));
         // For another worker.
         let elsewhere = claims(1_000 + round, client.me, key(5).node());
-        let other = ticket::sign(&elsewhere, &issuer);
+        let other = ticket::sign(&elsewhere, &signer);
         let heard = shown(&mut client, &mut worker, &elsewhere, &other).await;
         let name = Turnaway::Ticket(TicketError::Audience);
         assert_eq!(heard, turned(&elsewhere, name));

@@ -195,11 +195,16 @@ actors! {
     }
     "ticket_issuer": ticket_issuer::TicketIssuerMessage {
         Input => as "its inputs, below";
+        Wake => as "Rotate; by itself it rings every thirty days";
+        Rotate => as "the input of that name";
     }
     "ticket_issuer": ticket_issuer::protocol::Input {
         Issue => [at(1, Ask)];
         Tell => [at(1, Wait)];
         Revoke => as "Issue, at whose start it is said as well";
+        Rotate => [at(1, Verb(&["rotate", "--revoke"]))];
+        Persisted => [at(1, Verb(&["rotate", "--revoke"]))];
+        PersistFailed => [with(&["ticket_issuer-store:Write:1"], Verb(&["rotate", "--revoke"]))];
     }
     "doorkeeper": doorkeeper::DoorkeeperMessage {
         Input => as "its inputs, below";

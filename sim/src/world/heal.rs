@@ -24,6 +24,7 @@ impl World {
             healed.wanted_until = 0;
             healed.books.disk.heal();
             healed.post.disk.heal();
+            healed.turns.disk.heal();
             self.start(node)?;
         }
         let healed = self.now;

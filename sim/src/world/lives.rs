@@ -16,7 +16,8 @@ use troop_actors::receipt::Evidence;
 use troop_actors::routing::Message;
 use troop_actors::scheduler::Queue;
 use troop_actors::store;
-use troop_actors::ticket_issuer::Seal;
+use troop_actors::ticket::Rotation;
+use troop_actors::ticket_issuer::{self, RotationStore, Seal};
 
 impl World {
     /// A node's process starts, and all its actors in the order of the tree.
@@ -52,7 +53,14 @@ impl World {
         match actor {
             Actor::Session(_) => return Ok(()),
             Actor::Scheduler => node.scheduler = Some(Seat::new(Queue::new(node.wiring.me), life)),
-            Actor::TicketIssuer => node.issuer = Some(Seat::new(Seal::new(node.key.clone()), life)),
+            Actor::TicketIssuer => {
+                let Ok((store, rotation)) = open_turns(&node.turns.disk) else {
+                    return self.start_actor_later(at, actor);
+                };
+                node.turns.store = Some(store);
+                let seal = Seal::new(node.key.clone(), rotation);
+                node.issuer = Some(Seat::new(seal, life));
+            }
             Actor::Doorkeeper => node.door = Some(Seat::new(Door::new(node.wiring, now), life)),
             Actor::EngineProcess => {
                 let keeper = Keeper::new(node.key.clone(), node.owner).heeding(node.wishes);
@@ -199,6 +207,13 @@ impl World {
             (Actor::Outbox, Some(Ok((write, _)))) => {
                 Message::Outbox(outbox::protocol::Input::Persisted { write })
             }
+            (Actor::TicketIssuer, Some(Ok((write, _)))) => {
+                Message::TicketIssuer(ticket_issuer::protocol::Input::Persisted { write })
+            }
+            (Actor::TicketIssuer, Some(Err(error))) => {
+                let message = error.message;
+                Message::TicketIssuer(ticket_issuer::protocol::Input::PersistFailed { message })
+            }
             (Actor::Ledger, Some(Err(error))) => {
                 let message = error.message;
                 Message::Ledger(ledger::protocol::Input::PersistFailed { message })
@@ -208,12 +223,13 @@ impl World {
                 Message::Outbox(outbox::protocol::Input::PersistFailed { message })
             }
             (_, None) => return Ok(()),
-            _ => unreachable!("only ledgers and outboxes write"),
+            _ => unreachable!("nobody else writes"),
         };
         let failed = matches!(
             message,
             Message::Ledger(ledger::protocol::Input::PersistFailed { .. })
                 | Message::Outbox(outbox::protocol::Input::PersistFailed { .. })
+                | Message::TicketIssuer(ticket_issuer::protocol::Input::PersistFailed { .. })
         );
         let line = format!("n{at} <- {}", super::describe::message(&message));
         self.tell(&line);
@@ -236,6 +252,11 @@ impl World {
             let result = node.books.store.as_ref()?.commit(&batch);
             return Some(result.map(|number| (number, batch.entries)));
         }
+        if actor == Actor::TicketIssuer {
+            let (write, rotation) = node.turns.writes.pop_front()?;
+            let result = node.turns.store.as_ref()?.write(write, &rotation);
+            return Some(result.map(|write| (write, Vec::new())));
+        }
         let next = node.post.writes.pop_front()?;
         let store = node.post.store.as_ref()?;
         let result = store.write(next.write, &next.keep, &next.forget);
@@ -254,7 +275,7 @@ impl World {
     /// out by its thread, which outlives the actor, but nobody is told.
     pub(super) fn kill_actor(&mut self, at: usize, actor: Actor) -> Verdict {
         self.tell(&format!("n{at} {actor:?} dies"));
-        if matches!(actor, Actor::Ledger | Actor::Outbox) {
+        if matches!(actor, Actor::Ledger | Actor::Outbox | Actor::TicketIssuer) {
             while let Some(Ok(_)) = self.put(at, actor) {}
         }
         self.forget_actor(at, actor);
@@ -270,7 +291,11 @@ impl World {
         match actor {
             Actor::Session(request) => drop(node.sessions.remove(&request)),
             Actor::Scheduler => node.scheduler = None,
-            Actor::TicketIssuer => node.issuer = None,
+            Actor::TicketIssuer => {
+                node.issuer = None;
+                node.turns.store = None;
+                node.turns.writes.clear();
+            }
             Actor::Doorkeeper => node.door = None,
             Actor::EngineProcess => {
                 node.keeper = None;
@@ -297,13 +322,14 @@ impl World {
         }
         let how = if power { "loses power" } else { "is killed" };
         self.tell(&format!("n{at} {how}"));
-        for actor in [Actor::Ledger, Actor::Outbox] {
+        for actor in [Actor::Ledger, Actor::Outbox, Actor::TicketIssuer] {
             // What was on its way may have begun: a kill lets the system finish what was handed to it, a
             // power cut ends it at any of its operations.
             let cut = self.dice.below(30);
             let node = &self.nodes[at];
             let disk = match actor {
                 Actor::Ledger => node.books.disk.clone(),
+                Actor::TicketIssuer => node.turns.disk.clone(),
                 _ => node.post.disk.clone(),
             };
             if self.dice.chance(0.8) {
@@ -333,6 +359,12 @@ fn open_ledger(disk: &Disk) -> Result<(LedgerStore, Vec<Entry>), store::StoreErr
     let store = LedgerStore::open(store::open(disk.open())?)?;
     let entries = store.load()?;
     Ok((store, entries))
+}
+
+fn open_turns(disk: &Disk) -> Result<(RotationStore, Rotation), store::StoreError> {
+    let store = RotationStore::open(store::open(disk.open())?)?;
+    let rotation = store.load()?;
+    Ok((store, rotation))
 }
 
 fn open_outbox(disk: &Disk) -> Result<(OutboxStore, Vec<Parcel>), store::StoreError> {

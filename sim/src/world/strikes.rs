@@ -59,6 +59,7 @@ impl World {
                 let node = &self.nodes[at];
                 node.books.disk.fail_in(operations);
                 node.post.disk.fail_in(operations);
+                node.turns.disk.fail_in(operations);
             }
             Fault::SlowDisk => {
                 let longest = 1_000 + (5_000_000.0 * strength) as u64;

@@ -34,7 +34,16 @@ impl Watched for session::protocol::Effect {
 }
 
 impl Watched for scheduler::protocol::Effect {}
-impl Watched for ticket_issuer::protocol::Effect {}
+impl Watched for ticket_issuer::protocol::Effect {
+    fn watch(&self, world: &mut World, _node: usize, _peer: Option<NodeId>) -> Verdict {
+        match self {
+            Self::Told {
+                keys: Some(keys), ..
+            } => world.keys.told(keys.since),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl Watched for engine_process::protocol::Effect {
     fn watch(&self, world: &mut World, node: usize, _peer: Option<NodeId>) -> Verdict {
@@ -109,10 +118,14 @@ impl Watched for ledger::protocol::Effect {
 
 impl Watched for doorkeeper::protocol::Effect {
     fn watch(&self, world: &mut World, node: usize, peer: Option<NodeId>) -> Verdict {
-        let Self::Admit { claims, .. } = self else {
-            return Ok(());
-        };
         let door = world.nodes[node].wiring.me;
+        let claims = match self {
+            Self::Admit { claims, .. } => claims,
+            Self::Turn { reason, .. } if world.is_calm() => {
+                return world.keys.turned(door, reason);
+            }
+            _ => return Ok(()),
+        };
         let peer = peer.expect("only a knock lets anybody in");
         let named = world.books.is_directed(claims.hold, claims.number, door);
         require(named, "no stream that cannot be paid", || {

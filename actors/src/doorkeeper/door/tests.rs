@@ -4,7 +4,7 @@ use super::*;
 use crate::generate::{Generate, Prompt, Resume};
 use crate::ids::{HoldId, MemberId, NodeKey, Passport};
 use crate::price::Prices;
-use crate::ticket::TicketError;
+use crate::ticket::{Rotation, TicketError};
 
 const NOW: Time = Time(1_800_000_000_000);
 
@@ -12,12 +12,38 @@ fn coordinator() -> NodeKey {
     NodeKey::from_secret([1; 32])
 }
 
+/// The coordinator's first key is in use since two minutes ago.
+fn rotation() -> Rotation {
+    Rotation::default().turned(Time(NOW.0 - 120_000), false)
+}
+
+/// A ticket that the coordinator signed.
+fn signed(claims: &Claims) -> String {
+    ticket::sign(claims, &rotation().signer(&coordinator()))
+}
+
+/// What the coordinator says of its keys.
+fn keys(rotation: Rotation) -> Input {
+    Input::Told {
+        sent: Time(0),
+        there: NOW,
+        revocations: None,
+        keys: Some(Box::new(rotation.keys(&coordinator()))),
+    }
+}
+
 fn door() -> Door {
-    let wiring = Wiring {
-        me: NodeId([2; 32]),
-        coordinator: coordinator().node(),
-    };
-    Door::new(wiring, Time(NOW.0 - 60_000))
+    opened(NodeId([2; 32]), Time(NOW.0 - 60_000))
+}
+
+/// The door of `me`, which opened then and has been told the keys.
+fn opened(me: NodeId, at: Time) -> Door {
+    let coordinator = coordinator().node();
+    let mut door = Door::new(Wiring { me, coordinator }, at);
+    let mut out = Vec::new();
+    door.step(at, keys(rotation()), &mut out);
+    assert_eq!(out, []);
+    door
 }
 
 fn claims(number: u32) -> Claims {
@@ -41,6 +67,7 @@ fn claims(number: u32) -> Claims {
         prices: Prices::REFERENCE.version(),
         cost_max: 1,
         stream_seconds_max: 60,
+        epoch: 0,
     }
 }
 
@@ -61,7 +88,7 @@ fn knock(door: &mut Door, now: Time, claims: &Claims, work: Work) -> Result<Clai
         peer: NodeId([5; 32]),
         request: RequestId([3; 16]),
         attempt: claims.attempt,
-        ticket: ticket::sign(claims, &coordinator()),
+        ticket: signed(claims),
         work: Box::new(work.clone()),
     };
     let mut out = Vec::new();
@@ -137,27 +164,23 @@ fn a_ticket_for_another_worker_or_client_or_from_another_coordinator_is_turned_a
             Err(Turnaway::Ticket(error))
         );
     }
-    let mut door = Door::new(
-        Wiring {
-            me: NodeId([2; 32]),
-            coordinator: other,
-        },
-        Time(0),
-    );
+    // The door of another troop does not believe these keys, and has heard of no others.
+    let wiring = Wiring {
+        me: NodeId([2; 32]),
+        coordinator: other,
+    };
+    let mut door = Door::new(wiring, Time(0));
+    door.step(NOW, keys(rotation()), &mut Vec::new());
     assert_eq!(
         knock(&mut door, NOW, &claims(0), work()),
-        Err(Turnaway::Ticket(TicketError::UnknownKey))
+        Err(Turnaway::Keys)
     );
 }
 
 #[test]
 fn a_ticket_older_than_the_door_may_have_been_used_and_is_not_let_in() {
     // Given a door that opened just now, after another that nobody remembers,
-    let wiring = Wiring {
-        me: NodeId([2; 32]),
-        coordinator: coordinator().node(),
-    };
-    let mut door = Door::new(wiring, NOW);
+    let mut door = opened(NodeId([2; 32]), NOW);
     // when tickets come from before, and from so soon after that a fast clock may explain it,
     for age in [-10, 0, LEEWAY_SECONDS as i64] {
         let issued_at = NOW.seconds().saturating_add_signed(age);
@@ -181,11 +204,7 @@ fn a_ticket_older_than_the_door_may_have_been_used_and_is_not_let_in() {
     };
     assert!(knock(&mut door, NOW.plus_ms(6000), &claims, work()).is_ok());
     // A coordinator that is this very node has this very clock.
-    let wiring = Wiring {
-        me: coordinator().node(),
-        coordinator: coordinator().node(),
-    };
-    let mut door = Door::new(wiring, NOW);
+    let mut door = opened(coordinator().node(), NOW);
     let claims = Claims {
         worker: coordinator().node(),
         issued_at: NOW.seconds() + 1,
@@ -255,7 +274,7 @@ fn an_answer_goes_only_to_the_attempt_the_ticket_names() {
         peer: NodeId([5; 32]),
         request: RequestId([3; 16]),
         attempt: AttemptId([0; 16]),
-        ticket: ticket::sign(&claims(0), &coordinator()),
+        ticket: signed(&claims(0)),
         work: Box::new(work()),
     };
     door().step(NOW, input, &mut out);
@@ -296,4 +315,5 @@ fn a_full_door_says_so_and_has_room_again_when_tickets_expire() {
     assert_eq!(door.remembered(), 1);
 }
 
+mod rotations;
 mod times;

@@ -1,7 +1,7 @@
-//! What time it is where tickets come from, and what the coordinator has taken back.
+//! What time it is where tickets come from, what they are signed with, and what the coordinator has taken back.
 //!
 //! ```text
-//! door ─Consult(sent)─> coordinator ─Told(sent, there)─> door      offset = there + way back - now
+//! door ─Consult(sent, list, keys)─> coordinator ─Told(sent, there, list, keys)─> door   offset = there + way back - now
 //! ```
 //!
 //! Tickets bear the coordinator's time, so a door judges them by that: its own clock and the offset, as it was last
@@ -10,9 +10,10 @@
 
 use super::Turnaway;
 use crate::contract::Time;
-use crate::ticket::{Claims, Revocations};
+use crate::ids::NodeId;
+use crate::ticket::{Claims, KeySet, Revocations};
 
-/// The coordinator's time, and its list.
+/// The coordinator's time, its keys, and its list. Keys and list are signed, and good without the coordinator.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Times {
     /// How far the coordinator's clock is ahead of ours, in milliseconds, once it is known.
@@ -20,19 +21,41 @@ pub(super) struct Times {
     /// When it is asked next, and when it was asked last.
     pub(super) ask: Time,
     asked: Option<Time>,
+    keys: Option<KeySet>,
     list: Option<Revocations>,
 }
 
 impl Times {
     /// The number of the list that is known; 0 while none is.
+    pub(super) fn list(&self) -> u64 {
+        self.list.as_ref().map_or(0, |list| list.number)
+    }
+
+    /// The earliest epoch whose tickets are good.
     pub(super) fn epoch(&self) -> u64 {
         self.list.as_ref().map_or(0, |list| list.epoch)
+    }
+
+    /// The keys that tickets are signed with, once they are known.
+    pub(super) fn keys(&self) -> Option<&KeySet> {
+        self.keys.as_ref()
+    }
+
+    /// Takes the keys that `issuer` signed, if they are later than those that are here.
+    pub(super) fn learn(&mut self, keys: KeySet, issuer: NodeId) {
+        let known = self.keys.as_ref();
+        if known.is_none_or(|known| keys.since > known.since) && keys.verifies(issuer) {
+            self.keys = Some(keys);
+        }
     }
 
     /// The coordinator is asked now.
     pub(super) fn ask(&mut self, now: Time) {
         self.asked = Some(now);
-        self.ask = now.plus_ms(CONSULT_EVERY_MS);
+        self.ask = now.plus_ms(match self.keys {
+            Some(_) => CONSULT_EVERY_MS,
+            None => CONSULT_AGAIN_MS,
+        });
     }
 
     /// The coordinator has answered what it was asked at `sent`.
@@ -74,6 +97,8 @@ impl Times {
 
 /// How often the coordinator is asked: what it takes back ends within twice that.
 const CONSULT_EVERY_MS: u64 = 5_000;
+/// And while it has not said yet what tickets are signed with: until then nobody is let in.
+const CONSULT_AGAIN_MS: u64 = 500;
 /// A way there and back that took longer says nothing about clocks.
 const WAY_MS_MAX: u64 = 2_000;
 /// How far two clocks may be apart.

@@ -102,6 +102,7 @@ impl Desk {
             prices: Digest([6; 32]),
             cost_max: 1,
             stream_seconds_max: STREAM_SECONDS_MAX,
+            epoch: 0,
         };
         let generate = Generate {
             tokens_max: 10,

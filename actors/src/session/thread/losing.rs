@@ -181,8 +181,16 @@ impl Thread {
                 let (field, message) = (field.clone(), reason.to_string());
                 self.fail(Trouble::Failed(Failure::Invalid { field, message }), out);
             }
-            Turnaway::Window => {
+            Turnaway::Window | Turnaway::Keys => {
                 let manner = self.shut();
+                self.leave(now, Loss::Turned(reason), manner, out);
+            }
+            // Its key or its epoch may have ended while it stood by.
+            Turnaway::Ticket(_) => {
+                let manner = match self.shut() {
+                    Manner::Stale => Manner::Stale,
+                    Manner::Lost | Manner::Shut => Manner::Lost,
+                };
                 self.leave(now, Loss::Turned(reason), manner, out);
             }
             reason => self.lose(now, Loss::Turned(reason), out),

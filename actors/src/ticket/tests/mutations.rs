@@ -23,7 +23,7 @@ fn no_mutated_ticket_is_accepted() {
     let count: u64 = wanted
         .and_then(|count| count.parse().ok())
         .unwrap_or(100_000);
-    let good = sign(&claims(), &issuer());
+    let good = sign(&claims(), &signer());
     let parts: Vec<String> = [header(), payload()].into();
     let mut dice = Dice(0x7472_6f6f_7001);
     let expected = expected();
@@ -69,9 +69,9 @@ fn no_mutated_ticket_is_accepted() {
 #[test]
 #[allow(clippy::disallowed_methods)] // This measures, so it reads the clock.
 fn verifying_takes_microseconds() {
-    let good = sign(&claims(), &issuer());
+    let good = sign(&claims(), &signer());
     let unknown = signed(
-        &header().replace(&key_name(issuer().node()), "someone"),
+        &header().replace(&key_name(set().current), "someone"),
         &payload(),
     );
     // Made once: deriving keys from secrets takes longer than looking at a ticket.

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_is_not_three_short_parts_is_refused_before_it_is_decoded() {
-    let ticket = sign(&claims(), &issuer());
+    let ticket = sign(&claims(), &signer());
     for (text, parts) in [
         ("", 1),
         (".", 2),
@@ -31,7 +31,7 @@ fn what_is_not_three_short_parts_is_refused_before_it_is_decoded() {
 
 #[test]
 fn every_part_has_one_encoding() {
-    let ticket = sign(&claims(), &issuer());
+    let ticket = sign(&claims(), &signer());
     let [head, body, tail] = ticket.split('.').collect::<Vec<_>>()[..] else {
         panic!("a ticket has three parts");
     };

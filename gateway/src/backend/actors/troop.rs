@@ -15,6 +15,8 @@ use troop_actors::contract::Time;
 use troop_actors::ids::MemberId;
 use troop_actors::invitation::{self, Invitation};
 use troop_actors::keyring::OWNER;
+use troop_actors::ticket::key_name;
+use troop_actors::ticket_issuer::{Keys, RotateError, TicketIssuerHandle};
 
 impl Actors {
     /// An invitation on paper.
@@ -79,6 +81,24 @@ impl Actors {
         let removed = self.admissions()?.remove(pick).await;
         let removed = removed.map_err(|error| problem(&error))?;
         Ok(member_line(&removed))
+    }
+
+    /// The next key signs tickets from now on.
+    pub(super) async fn rotate_keys(
+        &self,
+        wanted: control::RotateWanted,
+    ) -> Result<control::TicketKeys, Problem> {
+        self.must_coordinate()?;
+        let issuer = TicketIssuerHandle::new(self.node.clone());
+        let rotated = issuer.rotate(wanted.revoke).await;
+        let Keys { keys, epoch } = rotated.map_err(|error| rotate_problem(&error))?;
+        Ok(control::TicketKeys {
+            current: key_name(keys.current),
+            next: key_name(keys.next),
+            previous: keys.previous.map(key_name),
+            since_seconds: keys.since.seconds(),
+            epoch,
+        })
     }
 
     fn admissions(&self) -> Result<AdmissionsHandle, Problem> {
@@ -163,6 +183,18 @@ fn member_line(record: &MemberRecord) -> control::Member {
         invite: record.invitation.to_string()[..ID_DIGITS].to_owned(),
         joined_seconds: record.joined.seconds(),
         expires_seconds: certificate.expires.seconds(),
+    }
+}
+
+fn rotate_problem(error: &RotateError) -> Problem {
+    let message = plain(&error.to_string());
+    match error {
+        RotateError::Soon { .. } | RotateError::Busy => {
+            Problem::new(StatusCode::CONFLICT, "too_soon", message)
+        }
+        RotateError::Away | RotateError::Unwritten { .. } => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).after(1000)
+        }
     }
 }
 
