@@ -35,6 +35,9 @@ pub struct Limits {
     pub answer_bytes_max: usize,
     /// How often a silent stream says that it is alive.
     pub keep_alive: Duration,
+    /// How long the head of a stream is held back from a client whose request waits: a refusal that comes by then has
+    /// its own status.
+    pub queued_max: Duration,
     /// How long a request may be silent before it is given up.
     pub silence_max: Duration,
     /// How long one call to another actor may take.
@@ -60,6 +63,7 @@ impl Default for Limits {
             answer_bytes_max: 32 * 1024 * 1024,
             // Proxies cut a connection that is idle for a minute, some clients after half of that.
             keep_alive: Duration::from_secs(10),
+            queued_max: Duration::from_secs(2),
             silence_max: Duration::from_secs(600),
             call_max: Duration::from_secs(10),
         }

@@ -28,7 +28,11 @@ pub(crate) struct SseBody {
     stream: Box<dyn Events>,
     sources: Sources,
     bill: Option<Bill>,
+    /// Whether the head could not say which worker it is.
+    nameless: bool,
     ready: Vec<u8>,
+    /// Where the request stood when it was last said, while it waits: said again when there is nothing else to say.
+    place: Option<(usize, Delivery)>,
     keep_alive: Duration,
     alive: Pin<Box<Sleep>>,
     silence_max: Duration,
@@ -53,10 +57,12 @@ impl SseBody {
             None => comment("keep-alive", &mut ready),
         }
         SseBody {
+            nameless: first.as_ref().is_none_or(waits),
             stream,
             sources,
             bill,
             ready,
+            place: first.filter(waits),
             keep_alive: limits.keep_alive,
             alive: Box::pin(sleep(limits.keep_alive)),
             silence_max: limits.silence_max,
@@ -79,7 +85,12 @@ impl SseBody {
                             comment(&format!("x-troop-cost: {cost}"), &mut self.ready);
                         }
                     }
+                    if let (true, Delivery::Started { worker, .. }) = (self.nameless, &delivery) {
+                        comment(&format!("x-troop-node: {worker}"), &mut self.ready);
+                        self.nameless = false;
+                    }
                     self.stream.write(source, &delivery, &mut self.ready);
+                    self.place = Some((source, delivery)).filter(waits);
                 }
                 Poll::Ready((_, Err(problem))) => self.stream.fail(&problem, &mut self.ready),
                 Poll::Pending => break,
@@ -94,6 +105,8 @@ impl SseBody {
         } else if self.ready.is_empty() && self.alive.as_mut().poll(context).is_ready() {
             if self.heard.elapsed() >= self.silence_max {
                 self.stream.fail(&silent(), &mut self.ready);
+            } else if let Some((source, delivery)) = &self.place {
+                self.stream.write(*source, delivery, &mut self.ready);
             } else {
                 comment("keep-alive", &mut self.ready);
             }
@@ -122,6 +135,11 @@ impl Body for SseBody {
         }
         Poll::Pending
     }
+}
+
+/// Whether it says that there is nothing to say yet.
+fn waits((_, delivery): &(usize, Delivery)) -> bool {
+    matches!(delivery, Delivery::Waiting { .. })
 }
 
 /// Resolves when open streams are to end.

@@ -17,15 +17,15 @@ use troop_actors::ids::MemberId;
 use troop_actors::session::protocol::Delivery;
 
 /// Waits for the first sign of work or of failure, so that a failure gets its own status; but no longer than
-/// a silent connection is safe.
+/// a silent connection is safe, and for a moment only where it is known that there will be nothing to say for a while.
 pub(super) async fn streamed(
     events: Box<dyn Events>,
     mut sources: Sources,
     opened: Opened,
     shared: &Arc<Shared>,
 ) -> Result<Reply, Problem> {
-    let patience = Instant::now() + shared.limits.keep_alive;
-    let mut node = None;
+    let mut patience = Instant::now() + shared.limits.keep_alive;
+    let (mut node, mut place) = (None, None);
     let mut bill = sources.payer().map(|payer| Bill::new(payer, shared));
     let ending = ended(opened.phase());
     tokio::pin!(ending);
@@ -35,9 +35,12 @@ pub(super) async fn streamed(
             () = &mut ending => return Err(Problem::draining()),
         };
         match next {
-            Err(_) => break None,
+            Err(_) => break place,
             Ok((_, Err(problem))) => return Err(problem),
-            Ok((_, Ok(Delivery::Waiting { .. }))) => {}
+            Ok((source, Ok(delivery @ Delivery::Waiting { .. }))) => {
+                place = Some((source, delivery));
+                patience = patience.min(Instant::now() + shared.limits.queued_max);
+            }
             Ok((source, Ok(Delivery::Failed(trouble)))) => {
                 return Err(events.problem(source, &trouble));
             }

@@ -272,6 +272,56 @@ async fn progress_is_told_in_comments() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_waits_says_so_at_once_and_again_while_nothing_else_is_to_be_said() {
+    let mut house = House::new(Limits::default()).await;
+    let waiting = |ahead, prefill| Step::Say(Delivery::Waiting { ahead, prefill });
+    let (queued, read) = (
+        ": queued, 3 before this one\n\n",
+        ": reading the prompt, 3000 of 20000 tokens\n\n",
+    );
+    // It is told after two seconds, and then every ten.
+    let mut steps = vec![waiting(Some(3), None), Step::Pause(Duration::from_secs(25))];
+    steps.push(waiting(None, Some((3_000, 20_000))));
+    steps.push(Step::Pause(Duration::from_secs(25)));
+    steps.extend(saying(&["x"]));
+    house.script(steps);
+    let answer = house.chat(&streamed()).await;
+    assert!(answer.body.starts_with(queued), "{}", answer.body);
+    assert_eq!(answer.body.matches(queued).count(), 3, "{}", answer.body);
+    assert_eq!(answer.body.matches(read).count(), 3, "{}", answer.body);
+    assert!(!answer.body.contains("keep-alive"));
+    assert_eq!(answer.body.matches(": x-troop-node: ").count(), 1);
+    assert_eq!(answer.events().last(), Some(&"[DONE]"));
+    // The first words are there long before the connection could be taken for a dead one.
+    house.script(vec![
+        waiting(Some(3), None),
+        Step::Pause(Duration::from_secs(1000)),
+    ]);
+    let mut client = house.connect(false, true);
+    let request = post("/v1/chat/completions", "", &streamed().to_string());
+    client.write_all(&request).await.expect("a pipe");
+    let begun = tokio::time::Instant::now();
+    let mut seen = String::new();
+    while !seen.contains(queued) {
+        let mut some = [0; 256];
+        let count = client.read(&mut some).await.expect("a pipe");
+        assert!(count > 0, "{seen}");
+        seen.push_str(&String::from_utf8_lossy(&some[..count]));
+    }
+    assert!(begun.elapsed() <= Duration::from_millis(2_100));
+    drop(client);
+    // A refusal that comes by then has its own status.
+    let refused = Trouble::Refused(Refusal::NoWorker);
+    let mut steps = vec![
+        waiting(Some(0), None),
+        Step::Pause(Duration::from_millis(1_900)),
+    ];
+    steps.push(Step::Say(Delivery::Failed(refused)));
+    house.script(steps);
+    assert!(house.chat(&streamed()).await.status >= 400);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_hangs_up_cancels_its_request() {
     let mut house = House::new(Limits::default()).await;
     let mut steps = saying(&["Hello"])[..2].to_vec();
