@@ -6,6 +6,7 @@
 use crate::admissions::JoinRefusal;
 use crate::certificate::RoleSet;
 use crate::contract::Time;
+use crate::engine_process::protocol::Rest;
 use crate::ids::{NodeId, RequestId};
 use crate::invitation::Secret;
 use crate::ledger::Account;
@@ -56,6 +57,8 @@ pub enum Question {
         /// The digest of what it knows: whoever knows the same need not tell it.
         seen: u64,
     },
+    /// Which workers take no work, and why; asked of a coordinator.
+    Resting,
 }
 
 impl Question {
@@ -71,7 +74,8 @@ impl Question {
             | Question::Seen
             | Question::DialBack
             | Question::Explain { .. }
-            | Question::Members { .. } => false,
+            | Question::Members { .. }
+            | Question::Resting => false,
         }
     }
 }
@@ -118,9 +122,11 @@ pub enum Answer {
         /// And of others, at most [`crate::membership::protocol::NODES_MAX`] of them.
         rows: Vec<Row>,
     },
+    /// To `Resting`: at most [`CATALOG_MAX`] of them.
+    Resting(Vec<(NodeId, Rest)>),
 }
 
-/// Models of a catalog that is told to another node, at most.
+/// Models of a catalog, or workers that rest, that are told to another node, at most.
 pub const CATALOG_MAX: usize = 1024;
 
 /// Why a question has no answer.
@@ -240,6 +246,10 @@ mod tests {
             let expected = [&[1, 9][..], &told, &[1], &row].concat();
             assert_eq!(wire::encode(1, &answer), expected);
         }
+        assert_eq!(wire::encode(1, &Question::Resting), [1, 10]);
+        let resting = Answer::Resting(vec![(node, Rest::Paused)]);
+        let expected = [&[1, 10, 1][..], &[6; 32], &[1]].concat();
+        assert_eq!(wire::encode(1, &resting), expected);
         let certificate = vec![7, 8];
         let answer = wire::encode(1, &Answer::Joined { certificate });
         assert_eq!(answer, [1, 1, 2, 7, 8]);

@@ -19,6 +19,7 @@ pub use decisions::{
 pub use queue::Queue;
 pub use workers::{Candidate, Finding};
 
+use crate::engine_process::protocol::Rest;
 use crate::ids::{HoldId, NodeId, RequestId};
 use crate::ledger::{LedgerHandle, Resolution};
 use crate::names;
@@ -89,6 +90,18 @@ impl SchedulerHandle {
             };
         }
         self.ask(SchedulerMessage::Catalog).await
+    }
+
+    /// Which workers take no work, and why; asked of the coordinator, wherever that is.
+    pub async fn resting(&self) -> Result<Vec<(NodeId, Rest)>, AskError> {
+        if !self.0.coordinates() {
+            let asked = self.0.ask_coordinator(Question::Resting, ASK_DEADLINE);
+            return match asked.await {
+                Ok(Answer::Resting(resting)) => Ok(resting),
+                _ => Err(AskError::Silent),
+            };
+        }
+        self.ask(SchedulerMessage::Resting).await
     }
 
     /// What is known of `request`; asked of the coordinator, wherever that is, which tells whoever asked for it.
@@ -181,6 +194,12 @@ impl Scheduler {
     #[ractor::rpc(Catalog)]
     fn catalog(&self, state: &Seat<Queue>) -> Vec<(NodeId, ModelReport)> {
         state.asked("Catalog").catalog()
+    }
+
+    /// Says which workers rest.
+    #[ractor::rpc(Resting)]
+    fn resting(&self, state: &Seat<Queue>) -> Vec<(NodeId, Rest)> {
+        state.asked("Resting").resting()
     }
 
     /// Says what is known of a request.

@@ -65,6 +65,9 @@ pub struct Status {
     /// The troop's coordinator, if that is another node and is known.
     #[serde(default)]
     pub coordinator: Option<NodeLine>,
+    /// The nodes with which this one has a connection.
+    #[serde(default)]
+    pub peers: Vec<NodeLine>,
 }
 
 /// Whether a worker takes work.

@@ -167,6 +167,12 @@ impl Answers for Neighbours {
                     catalog.truncate(CATALOG_MAX);
                     Ok(Answer::Catalog(catalog))
                 }
+                Question::Resting => {
+                    let resting = SchedulerHandle::new(node).resting().await;
+                    let mut resting = resting.map_err(|error| error.to_string())?;
+                    resting.truncate(CATALOG_MAX);
+                    Ok(Answer::Resting(resting))
+                }
                 Question::Account => {
                     let Standing::Member(Badge { member, .. }) = standing else {
                         return Err("this node is no member".to_owned());

@@ -22,6 +22,7 @@ use super::terms::{self, Place};
 use super::workers::{Candidate, Pick, Search, Workers};
 use super::{Counts, Stats};
 use crate::contract::{Core, Time};
+use crate::engine_process::protocol::Rest;
 use crate::ids::{NodeId, RequestId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,6 +94,11 @@ impl Queue {
     /// Every model of every worker that reports.
     pub fn catalog(&self) -> Vec<(NodeId, ModelReport)> {
         self.workers.catalog()
+    }
+
+    /// Every worker that takes no work, and why.
+    pub fn resting(&self) -> Vec<(NodeId, Rest)> {
+        self.workers.resting()
     }
 
     /// The numbers now.

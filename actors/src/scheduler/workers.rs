@@ -8,6 +8,7 @@ pub(super) use search::{Pick, Search};
 use super::protocol::{Admit, CLASS_BYTES_MAX, ModelReport, REPORT_EVERY_MS, WorkerReport};
 use super::score::{prefix_tokens, prompt_tokens};
 use crate::contract::Time;
+use crate::engine_process::protocol::Rest;
 use crate::ids::{MemberId, NodeId, Passport, RequestId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,7 @@ pub(super) struct Workers {
 struct Worker {
     owner: MemberId,
     models: Vec<ModelReport>,
+    rest: Option<Rest>,
     /// Requests it runs that nobody here knows: those of a scheduler before this one.
     strangers: BTreeSet<RequestId>,
     heard: Time,
@@ -82,6 +84,7 @@ impl Workers {
         let worker = Worker {
             owner: report.owner,
             models: report.models,
+            rest: report.rest,
             strangers: report.running.into_iter().filter(strange).collect(),
             heard: now,
             absent: false,
@@ -196,6 +199,12 @@ impl Workers {
                 .collect::<Vec<_>>()
         };
         self.known.iter().flat_map(models).collect()
+    }
+
+    /// Every worker that takes no work, and why.
+    pub(super) fn resting(&self) -> Vec<(NodeId, Rest)> {
+        let rests = |(worker, state): (&NodeId, &Worker)| Some((*worker, state.rest?));
+        self.known.iter().filter_map(rests).collect()
     }
 
     /// How many requests are placed.

@@ -21,6 +21,9 @@ pub struct NodeLine {
     pub rtt_micros: Option<u64>,
     /// The models it serves.
     pub models: Vec<String>,
+    /// Why it takes no work, if it is a worker that says so.
+    #[serde(default)]
+    pub rest: Option<String>,
     /// Milliseconds since the Unix epoch when it was last heard of its own.
     pub seen_ms: Option<u64>,
 }

@@ -215,6 +215,8 @@ async fn status(shared: &Arc<Shared>) -> Status {
     let queue = shared.ask("scheduler", shared.backend.queue()).await;
     let worker = shared.ask("engine keeper", shared.backend.worker()).await;
     let coordinator = shared.ask("membership", shared.backend.coordinator()).await;
+    let nodes = shared.ask("membership", shared.backend.nodes()).await;
+    let peers = nodes.unwrap_or_default().into_iter();
     Status {
         schema: "troop.status/v1".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -245,6 +247,7 @@ async fn status(shared: &Arc<Shared>) -> Status {
         queue: queue.ok(),
         worker: worker.ok().flatten(),
         coordinator: coordinator.ok().flatten(),
+        peers: peers.filter(|node| node.address.is_some()).collect(),
     }
 }
 

@@ -20,18 +20,26 @@ fn draw(context: &Context, nodes: &Nodes) -> Result<(), Fault> {
             line.role.clone(),
             line.state.clone(),
             way(line),
-            line.models.join(","),
+            serves(line),
             line.seen_ms.map(|ms| seen(line, ms)).unwrap_or_default(),
             line.node[..12].to_owned(),
         ]
     };
     let rows: Vec<_> = nodes.nodes.iter().map(row).collect();
-    let header = ["NODE", "ROLE", "STATE", "PATH", "MODELS", "SEEN", "ID"];
+    let header = ["NODE", "ROLE", "STATE", "PATH", "SERVES", "SEEN", "ID"];
     table::show(context, &header, &rows)
 }
 
+/// The models that a node serves, or why it serves none.
+fn serves(line: &NodeLine) -> String {
+    match &line.rest {
+        Some(rest) => format!("rests: {rest}"),
+        None => line.models.join(","),
+    }
+}
+
 /// What a node is called, or the beginning of its id.
-fn name(line: &NodeLine) -> String {
+pub(super) fn name(line: &NodeLine) -> String {
     match line.name.is_empty() {
         true => line.node[..12].to_owned(),
         false => line.name.clone(),
@@ -165,7 +173,8 @@ mod tests {
             path: path.map(str::to_owned),
             address: None,
             rtt_micros,
-            models: Vec::new(),
+            models: vec!["tiny".to_owned()],
+            rest: rtt_micros.map(|_| "on battery".to_owned()),
             seen_ms: None,
         };
         assert_eq!(way(&line(Some("lan"), Some(620))), "lan 0.6 ms");
@@ -173,5 +182,7 @@ mod tests {
         assert_eq!(way(&line(Some("self"), None)), "self");
         assert_eq!(way(&line(None, None)), "-");
         assert_eq!(name(&line(None, None)), "000000000000");
+        assert_eq!(serves(&line(None, None)), "tiny");
+        assert_eq!(serves(&line(None, Some(1))), "rests: on battery");
     }
 }

@@ -32,6 +32,23 @@ fn draw(status: &Status) -> Result<(), Fault> {
         let way = nodes::way(coordinator);
         print(format_args!("  troop of   {name}, {state}, {way}"))?;
     }
+    let coordinator = status.coordinator.as_ref().map(|node| &node.node);
+    let others = (status.peers.iter()).filter(|peer| Some(&peer.node) != coordinator);
+    for peer in others.clone().take(PEERS_SHOWN) {
+        let (name, way) = (nodes::name(peer), nodes::way(peer));
+        let rest = peer.rest.as_ref();
+        let rest = rest.map_or(String::new(), |rest| format!(", rests: {rest}"));
+        print(format_args!(
+            "  peer       {name}, {}, {}, {way}{rest}",
+            peer.role, peer.state
+        ))?;
+    }
+    let more = others.count().saturating_sub(PEERS_SHOWN);
+    if more > 0 {
+        print(format_args!(
+            "  peers      and {more} more; troop nodes lists them"
+        ))?;
+    }
     let models: Vec<_> = status.models.iter().map(|model| &model.name[..]).collect();
     let models = match models[..] {
         [] => "none yet".to_owned(),
@@ -59,3 +76,6 @@ fn draw(status: &Status) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+/// Peers that are listed one by one.
+const PEERS_SHOWN: usize = 8;

@@ -164,6 +164,7 @@ actors! {
         Input => as "its inputs, below";
         Wake => [at(1, Wait)];
         Catalog => [at(1, Get("/v1/models"))];
+        Resting => [at(1, Verb(&["nodes"]))];
         Stats => [at(1, Verb(&["status"]))];
         Explain => [at(1, Verb(&["explain", "00000000000000000000000000000000"]))];
     }

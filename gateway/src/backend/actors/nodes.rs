@@ -7,6 +7,7 @@ use crate::text::{plain, shown};
 use hyper::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+use troop_actors::engine_process::protocol::Rest;
 use troop_actors::ids::NodeId;
 use troop_actors::membership::{Line, MembershipHandle, Path, State, is_near};
 use troop_actors::questions::{Answer, Question, RemoteError};
@@ -14,8 +15,18 @@ use troop_actors::questions::{Answer, Question, RemoteError};
 impl Actors {
     /// All that are known: this one first, the others by name.
     pub(super) async fn list_nodes(&self) -> Result<Vec<NodeLine>, Problem> {
-        let (lines, models) = tokio::join!(self.lines(), self.served());
-        let mut lines: Vec<NodeLine> = lines?.iter().map(|line| node_line(line, &models)).collect();
+        let (lines, served, resting) = tokio::join!(self.lines(), self.served(), self.resting());
+        let told = |line: &Line| NodeLine {
+            models: served
+                .get(&line.node)
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
+            rest: resting.get(&line.node).map(ToString::to_string),
+            ..node_line(line)
+        };
+        let mut lines: Vec<NodeLine> = lines?.iter().map(told).collect();
         lines[1..].sort_by(|one, other| (&one.name, &one.node).cmp(&(&other.name, &other.node)));
         Ok(lines)
     }
@@ -28,13 +39,13 @@ impl Actors {
         let lines = self.lines().await?;
         let coordinator = self.node.wiring.coordinator;
         let found = lines.iter().find(|line| line.node == coordinator);
-        Ok(found.map(|line| node_line(line, &BTreeMap::new())))
+        Ok(found.map(node_line))
     }
 
     /// Asks one node whether it is there.
     pub(super) async fn ping_node(&self, pick: &str) -> Result<Ping, Problem> {
         let line = picked(self.lines().await?, pick)?;
-        let node = node_line(&line, &BTreeMap::new());
+        let node = node_line(&line);
         let answered = |node, took: Duration| Ping {
             schema: "troop.ping.answer/v1".to_owned(),
             node,
@@ -58,6 +69,15 @@ impl Actors {
     async fn lines(&self) -> Result<Vec<Line>, Problem> {
         let lines = MembershipHandle::new(self.node.clone()).lines().await;
         lines.map_err(|_| Problem::unavailable("membership"))
+    }
+
+    /// Who takes no work, and why; nothing where nobody says so.
+    async fn resting(&self) -> BTreeMap<NodeId, Rest> {
+        let resting = tokio::time::timeout(CATALOG_PATIENCE, self.scheduler().resting()).await;
+        match resting {
+            Ok(Ok(resting)) => resting.into_iter().collect(),
+            _ => BTreeMap::new(),
+        }
     }
 
     /// Who serves what; nothing where nobody says so.
@@ -111,7 +131,8 @@ fn unreachable(line: &NodeLine, why: &str) -> Problem {
     Problem::new(StatusCode::BAD_GATEWAY, "node_unreachable", message)
 }
 
-fn node_line(line: &Line, served: &BTreeMap<NodeId, BTreeSet<String>>) -> NodeLine {
+/// What the membership knows of a node.
+fn node_line(line: &Line) -> NodeLine {
     let (path, address, rtt_micros) = match line.path {
         None => (None, None, None),
         Some(Path::Own) => (Some("self"), None, None),
@@ -123,7 +144,6 @@ fn node_line(line: &Line, served: &BTreeMap<NodeId, BTreeSet<String>>) -> NodeLi
             (Some(word), Some(address.to_string()), Some(rtt_micros))
         }
     };
-    let models = served.get(&line.node).into_iter().flatten();
     NodeLine {
         name: line.card.name.clone(),
         node: line.node.to_string(),
@@ -138,7 +158,8 @@ fn node_line(line: &Line, served: &BTreeMap<NodeId, BTreeSet<String>>) -> NodeLi
         path: path.map(str::to_owned),
         address,
         rtt_micros,
-        models: models.cloned().collect(),
+        models: Vec::new(),
+        rest: None,
         seen_ms: line.heard_ms,
     }
 }
@@ -191,7 +212,7 @@ mod tests {
                 path,
                 ..line(1, "box")
             };
-            let shown = node_line(&line, &BTreeMap::new());
+            let shown = node_line(&line);
             assert_eq!(shown.path.as_deref(), Some(word));
             assert_eq!(shown.rtt_micros, Some(600));
         }
