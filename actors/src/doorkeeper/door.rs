@@ -1,7 +1,7 @@
 //! The doorkeeper's core: is this ticket good, for me, for this peer, once.
 //!
 //! ```text
-//! Knock ─> length, spelling, signature, issuer, me, peer, times ─> newer than this door ─> not taken back
+//! Knock ─> this door was answered ─> length, spelling, signature, issuer, me, peer, times ─> newer than that ─> not taken back
 //!       ─> not used ─> the work is what the ticket allows ─> remembered until it would have expired ─> Admit
 //! ```
 //!
@@ -23,8 +23,6 @@ use times::{OFFSET_MS_MAX, Times};
 #[derive(Clone, Debug)]
 pub struct Door {
     wiring: Wiring,
-    /// Tickets issued up to this time may have been let in by a door before this one.
-    opened: Time,
     /// Tickets let in, and the second from which they are too old to be let in anyway.
     used: BTreeMap<AttemptId, u64>,
     /// The same, by that second.
@@ -35,18 +33,11 @@ pub struct Door {
 impl Door {
     /// The door of the node `wiring.me`, opened at `now`, which believes `wiring.coordinator`.
     pub fn new(wiring: Wiring, now: Time) -> Door {
-        // Another node's clock may run ahead of ours by the leeway: what it issued for an earlier door may
-        // bear a later time than this door's opening.
-        let ahead = match wiring.me == wiring.coordinator {
-            true => 0,
-            false => LEEWAY_SECONDS,
-        };
         Door {
             wiring,
-            opened: now.plus_ms(ahead * 1000),
             used: BTreeMap::new(),
             forget: BTreeSet::new(),
-            times: Times::default(),
+            times: Times::new(now),
         }
     }
 
@@ -65,9 +56,10 @@ impl Door {
         work: &Work,
     ) -> Result<Claims, Turnaway> {
         let now = self.times.there(now)?;
+        let since = self.times.since().ok_or(Turnaway::New)?;
         let expected = Expected {
             issuer: self.wiring.coordinator,
-            keys: self.times.keys().ok_or(Turnaway::Keys)?,
+            keys: self.times.keys().ok_or(Turnaway::New)?,
             epoch: self.times.epoch(),
             worker: self.wiring.me,
             client: peer,
@@ -78,7 +70,7 @@ impl Door {
             .issued_at
             .saturating_mul(1000)
             .saturating_add(claims.issued_ms);
-        if Time(issued) <= self.times.not_before(self.opened) {
+        if Time(issued) <= since {
             return Err(Turnaway::Window);
         }
         if self.times.is_revoked(&claims) {

@@ -111,9 +111,9 @@ pub enum Turnaway {
         /// How far the coordinator's clock is ahead.
         offset_ms: i64,
     },
-    /// The worker has only just begun.
-    #[error("the worker does not know yet what tickets are signed with; ask again")]
-    Keys,
+    /// The door opened just now: it does not know what tickets are signed with, nor which of them are older than it.
+    #[error("the worker has only just begun, and has not heard from its coordinator; ask again")]
+    New,
 }
 
 impl Turnaway {

@@ -93,7 +93,7 @@ fn of_turnaway(turnaway: &Turnaway) -> Fault {
         | Turnaway::Window
         | Turnaway::Used
         | Turnaway::Draining
-        | Turnaway::Keys => Fault::Pool,
+        | Turnaway::New => Fault::Pool,
     }
 }
 

@@ -23,9 +23,9 @@ pub(super) const STANDBY_AGAIN_MS: u64 = 10_000;
 pub(super) const ASK_AGAIN_MS: u64 = 2_000;
 /// How soon a begun stream asks again when no worker is there.
 pub(super) const COME_BACK_MS: u64 = 250;
-/// How long a session waits after a second closed door: two such waits outlast the window of any door, which is
-/// the leeway of tickets and a second of rounding.
-pub(super) const WINDOW_MS: u64 = 3_000;
+/// How long a session waits after a second closed door. A door is open as soon as its coordinator has answered it, and
+/// asks twice a second.
+pub(super) const WINDOW_MS: u64 = 1_000;
 /// A ticket that has been here for longer may be older than a door that has long been open since: a door that is shut to
 /// it says nothing of a fresh one.
 pub(super) const FRESH_MS: u64 = 1_000;

@@ -25,16 +25,18 @@ impl Worker {
             coordinator: key_of_coordinator(),
         };
         let clock = SystemClock::start();
-        // It has been open for a minute.
+        // It has been open for a minute, and was answered at once.
         let opened = Time(clock.now().0 - 60_000);
         let mut door = doorkeeper::Door::new(wiring, opened);
+        let asked = door.deadline().expect("it asks");
+        door.wake(asked, &mut Vec::new());
         let told = doorkeeper::protocol::Input::Told {
-            sent: opened,
-            there: opened,
+            sent: asked,
+            there: asked,
             revocations: None,
             keys: Some(Box::new(Rotation::default().keys(&key(1)))),
         };
-        door.step(opened, told, &mut Vec::new());
+        door.step(asked, told, &mut Vec::new());
         Worker {
             peer,
             door,

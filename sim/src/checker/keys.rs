@@ -32,7 +32,7 @@ impl Keys {
     pub fn turned(&self, door: NodeId, reason: &Turnaway) -> Verdict {
         let by_key = matches!(
             reason,
-            Turnaway::Keys
+            Turnaway::New
                 | Turnaway::Ticket(
                     TicketError::UnknownKey | TicketError::RetiredKey | TicketError::Epoch { .. }
                 )

@@ -22,11 +22,16 @@ fn signed(claims: &Claims) -> String {
     ticket::sign(claims, &rotation().signer(&coordinator()))
 }
 
-/// What the coordinator says of its keys.
+/// What the coordinator says of its keys, asked or not.
 fn keys(rotation: Rotation) -> Input {
+    answered(Time(0), NOW, rotation)
+}
+
+/// What it says of them to who asked at `sent`.
+fn answered(sent: Time, there: Time, rotation: Rotation) -> Input {
     Input::Told {
-        sent: Time(0),
-        there: NOW,
+        sent,
+        there,
         revocations: None,
         keys: Some(Box::new(rotation.keys(&coordinator()))),
     }
@@ -36,12 +41,16 @@ fn door() -> Door {
     opened(NodeId([2; 32]), Time(NOW.0 - 60_000))
 }
 
-/// The door of `me`, which opened then and has been told the keys.
+/// The door of `me`, which opened then and was answered at once.
 fn opened(me: NodeId, at: Time) -> Door {
     let coordinator = coordinator().node();
     let mut door = Door::new(Wiring { me, coordinator }, at);
     let mut out = Vec::new();
-    door.step(at, keys(rotation()), &mut out);
+    let asked = door.deadline().expect("it asks");
+    door.wake(asked, &mut out);
+    assert!(matches!(out[..], [Effect::Consult { sent, .. }] if sent == asked));
+    out.clear();
+    door.step(asked, answered(asked, asked, rotation()), &mut out);
     assert_eq!(out, []);
     door
 }
@@ -173,45 +182,77 @@ fn a_ticket_for_another_worker_or_client_or_from_another_coordinator_is_turned_a
     door.step(NOW, keys(rotation()), &mut Vec::new());
     assert_eq!(
         knock(&mut door, NOW, &claims(0), work()),
-        Err(Turnaway::Keys)
+        Err(Turnaway::New)
     );
 }
 
 #[test]
 fn a_ticket_older_than_the_door_may_have_been_used_and_is_not_let_in() {
-    // Given a door that opened just now, after another that nobody remembers,
-    let mut door = opened(NodeId([2; 32]), NOW);
-    // when tickets come from before, and from so soon after that a fast clock may explain it,
-    for age in [-10, 0, LEEWAY_SECONDS as i64] {
-        let issued_at = NOW.seconds().saturating_add_signed(age);
-        let claims = Claims {
-            issued_at,
-            expires_at: issued_at + 120,
-            ..claims(0)
+    // Given a door that opened after another that nobody remembers, and whose coordinator has another clock,
+    for ahead_ms in [0, 20_000, -20_000] {
+        let there = Time(NOW.0.saturating_add_signed(ahead_ms));
+        let wiring = door().wiring;
+        let mut door = Door::new(wiring, NOW);
+        let asked = NOW.plus_ms(1);
+        door.wake(asked, &mut Vec::new());
+        let issued = |ms: i64| {
+            let issued = Time(there.0.saturating_add_signed(ms));
+            Claims {
+                issued_at: issued.seconds(),
+                issued_ms: issued.0 % 1000,
+                expires_at: issued.seconds() + 120,
+                ..claims((ms + 60_000) as u32)
+            }
         };
-        // then they are turned away, and one that is certainly new is let in.
-        assert_eq!(
-            knock(&mut door, NOW, &claims, work()),
-            Err(Turnaway::Window),
-            "{age}"
+        // then it takes none at all before it has an answer, however late that comes,
+        let early = knock(&mut door, NOW, &issued(1), work());
+        assert_eq!(early, Err(Turnaway::New));
+        door.step(
+            NOW.plus_ms(900),
+            answered(asked, there, rotation()),
+            &mut Vec::new(),
         );
+        // and from then on those that were issued after it was answered, and no others.
+        for (ms, is_new) in [
+            (-60_000, false),
+            (-1, false),
+            (0, false),
+            (1, true),
+            (500, true),
+        ] {
+            let ticket = issued(ms);
+            let expected = match is_new {
+                true => Ok(ticket.clone()),
+                false => Err(Turnaway::Window),
+            };
+            let found = knock(&mut door, NOW.plus_ms(1_000), &ticket, work());
+            assert_eq!(found, expected, "{ms} ms, {ahead_ms} ms ahead");
+        }
     }
-    let issued_at = NOW.seconds() + LEEWAY_SECONDS + 1;
-    let claims = Claims {
-        issued_at,
-        expires_at: issued_at + 120,
-        ..claims(0)
-    };
-    assert!(knock(&mut door, NOW.plus_ms(6000), &claims, work()).is_ok());
-    // A coordinator that is this very node has this very clock.
-    let mut door = opened(coordinator().node(), NOW);
-    let claims = Claims {
-        worker: coordinator().node(),
-        issued_at: NOW.seconds() + 1,
-        expires_at: NOW.seconds() + 121,
-        ..claims
-    };
-    assert!(knock(&mut door, NOW.plus_ms(1000), &claims, work()).is_ok());
+}
+
+#[test]
+fn only_the_answer_to_its_own_question_opens_a_door() {
+    let wiring = door().wiring;
+    let mut door = Door::new(wiring, NOW);
+    let asked = NOW.plus_ms(1);
+    door.wake(asked, &mut Vec::new());
+    // What a door before this one asked, also if it died in this very millisecond, says nothing of this one's time.
+    for sent in [Time(0), NOW] {
+        door.step(
+            asked,
+            answered(sent, Time(NOW.0 - 1_000), rotation()),
+            &mut Vec::new(),
+        );
+        let found = knock(&mut door, NOW, &claims(0), work());
+        assert_eq!(found, Err(Turnaway::New));
+    }
+    door.step(
+        asked,
+        answered(asked, Time(NOW.0 - 1_000), rotation()),
+        &mut Vec::new(),
+    );
+    assert!(knock(&mut door, NOW, &claims(0), work()).is_ok());
 }
 
 #[test]

@@ -2,7 +2,12 @@
 //!
 //! ```text
 //! door ─Consult(sent, list, keys)─> coordinator ─Told(sent, there, list, keys)─> door   offset = there + way back - now
+//!                                   the first of them: since = there
 //! ```
+//!
+//! A ticket from before `since` may have been let in by a door before this one, which remembers nothing of it. One from
+//! after it cannot have been: the coordinator said that time to this door. So whatever two clocks differ by, a door is
+//! open as soon as it is answered.
 //!
 //! Tickets bear the coordinator's time, so a door judges them by that: its own clock and the offset, as it was last
 //! measured on a way that was short enough to measure by. A clock that is too far off may be anybody's, the
@@ -16,6 +21,8 @@ use crate::ticket::{Claims, KeySet, Revocations};
 /// The coordinator's time, its keys, and its list. Keys and list are signed, and good without the coordinator.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Times {
+    /// The coordinator's time when it answered this door first.
+    since: Option<Time>,
     /// How far the coordinator's clock is ahead of ours, in milliseconds, once it is known.
     offset_ms: i64,
     /// When it is asked next, and when it was asked last.
@@ -26,6 +33,15 @@ pub(super) struct Times {
 }
 
 impl Times {
+    /// Those of a door that opens now, and asks at once: but never in the millisecond in which one before it may
+    /// have asked, whose answer is not its own.
+    pub(super) fn new(now: Time) -> Times {
+        Times {
+            ask: now.plus_ms(1),
+            ..Times::default()
+        }
+    }
+
     /// The number of the list that is known; 0 while none is.
     pub(super) fn list(&self) -> u64 {
         self.list.as_ref().map_or(0, |list| list.number)
@@ -63,6 +79,7 @@ impl Times {
         if self.asked.take_if(|asked| *asked == sent).is_none() {
             return;
         }
+        self.since.get_or_insert(there);
         let way_ms = now.since_ms(sent);
         if way_ms <= WAY_MS_MAX {
             let there = there.plus_ms(way_ms / 2);
@@ -84,9 +101,9 @@ impl Times {
         }
     }
 
-    /// The time `here`, of this node, for the coordinator: rather too late than too early.
-    pub(super) fn not_before(&self, here: Time) -> Time {
-        here.plus_ms(self.offset_ms.max(0).unsigned_abs())
+    /// Tickets up to this time of the coordinator's are not this door's, once it is known.
+    pub(super) fn since(&self) -> Option<Time> {
+        self.since
     }
 
     /// Whether a ticket was taken back.

@@ -181,7 +181,7 @@ impl Thread {
                 let (field, message) = (field.clone(), reason.to_string());
                 self.fail(Trouble::Failed(Failure::Invalid { field, message }), out);
             }
-            Turnaway::Window | Turnaway::Keys => {
+            Turnaway::Window | Turnaway::New => {
                 let manner = self.shut();
                 self.leave(now, Loss::Turned(reason), manner, out);
             }

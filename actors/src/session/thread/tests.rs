@@ -5,6 +5,7 @@ use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Failure, Finish, Generate, Prompt, Tally};
 use crate::ids::{Digest, HoldId, MemberId, Passport, RequestId, Signature};
 use crate::receipt::{Half, Receipt, transcript};
+use crate::session::limits::WINDOW_MS;
 use crate::session::protocol::Patience;
 
 const PROMPT: [u32; 2] = [5, 6];
@@ -359,11 +360,14 @@ fn attempts_are_not_all_spent_at_doors_that_have_just_opened() {
     assert!(asks(&desk.say(turned(0)), 1), "another door may be open");
     desk.say(desk.grant(1));
     assert!(!asks(&desk.say(turned(1)), 2), "none is: there is time");
-    assert!(!asks(&desk.wake_at(2_999), 2));
-    assert!(asks(&desk.wake_at(3_000), 2));
+    assert!(!asks(&desk.wake_at(WINDOW_MS - 1), 2));
+    assert!(asks(&desk.wake_at(WINDOW_MS), 2));
     desk.say(desk.grant(2));
     desk.say(turned(2));
-    assert!(asks(&desk.wake_at(6_000), 3), "the window is over by now");
+    assert!(
+        asks(&desk.wake_at(2 * WINDOW_MS), 3),
+        "the window is over by now"
+    );
 }
 
 #[test]

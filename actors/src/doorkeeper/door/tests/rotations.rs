@@ -169,16 +169,17 @@ fn a_door_that_was_told_no_keys_asks_often_and_says_so() {
     let asks = |door: &mut Door| {
         let mut out = Vec::new();
         door.wake(NOW, &mut out);
-        let [Effect::Consult { keys, .. }] = out[..] else {
+        let [Effect::Consult { sent, keys, .. }] = out[..] else {
             panic!("it asks: {out:?}")
         };
-        (keys, door.deadline().map(|next| next.since_ms(NOW)))
+        (sent, keys, door.deadline().map(|next| next.since_ms(NOW)))
     };
-    assert_eq!(asks(&mut door), (Time(0), Some(500)));
+    assert_eq!(asks(&mut door), (NOW, Time(0), Some(500)));
     let found = knock(&mut door, NOW, &claims(0), work());
-    assert_eq!(found, Err(Turnaway::Keys));
-    tell(&mut door, rotation());
+    assert_eq!(found, Err(Turnaway::New));
+    let there = Time(NOW.0 - 1);
+    door.step(NOW, answered(NOW, there, rotation()), &mut Vec::new());
     door.times.ask = NOW;
-    assert_eq!(asks(&mut door), (rotation().since, Some(5_000)));
+    assert_eq!(asks(&mut door), (NOW, rotation().since, Some(5_000)));
     assert!(knock(&mut door, NOW, &claims(0), work()).is_ok());
 }

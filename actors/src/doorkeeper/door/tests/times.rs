@@ -93,25 +93,6 @@ fn a_used_ticket_stays_used_whatever_is_said_about_the_time() {
 }
 
 #[test]
-fn a_door_that_opens_where_the_clock_is_behind_still_takes_no_ticket_of_an_earlier_door() {
-    let mut door = opened(NodeId([2; 32]), NOW);
-    consult(&mut door, NOW, 0, 20_000);
-    for (issued_at, is_new) in [(20, false), (25, false), (26, true)] {
-        let ticket = Claims {
-            issued_at: NOW.seconds() + issued_at,
-            expires_at: NOW.seconds() + issued_at + 120,
-            ..claims(issued_at as u32)
-        };
-        let found = knock(&mut door, NOW.plus_ms(7_000), &ticket, work());
-        let expected = match is_new {
-            true => Ok(ticket),
-            false => Err(Turnaway::Window),
-        };
-        assert_eq!(found, expected, "issued {issued_at} s later");
-    }
-}
-
-#[test]
 fn what_was_taken_back_is_turned_away_by_name_and_ended() {
     let client = claims(0).client;
     let revoked = [

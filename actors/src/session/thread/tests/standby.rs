@@ -221,8 +221,8 @@ fn a_ticket_that_grew_old_while_it_stood_by_is_replaced_at_once_and_spends_no_tr
             // a fresh one that is turned away as well waits, as doors that open together are waited for.
             assert_eq!(knocks(&desk.say(desk.beside(2))).len(), 1);
             assert!(!asks(&desk.shut(2), 3));
-            assert!(!asks(&desk.wake_at(age_ms + 2_999), 3));
-            assert!(asks(&desk.wake_at(age_ms + 3_000), 3));
+            assert!(!asks(&desk.wake_at(age_ms + WINDOW_MS - 1), 3));
+            assert!(asks(&desk.wake_at(age_ms + WINDOW_MS), 3));
             assert_eq!(desk.thread.tries, 2);
         }
     }
