@@ -71,6 +71,8 @@ enum Stage {
         since: Time,
         /// When it was last known to run.
         seen: Time,
+        /// By the session's word alone: the books are asked before a ticket is given for it.
+        is_asserted: bool,
     },
 }
 
@@ -130,6 +132,18 @@ impl Queue {
             return match &mut entry.stage {
                 Stage::Waiting { told } => *told = None,
                 Stage::Holding { .. } => {}
+                Stage::Granted {
+                    place, is_asserted, ..
+                } if *is_asserted => {
+                    let mut place = place.clone();
+                    place.hold.is_begun = true;
+                    out.push(Effect::Hold(place.hold.clone()));
+                    entry.stage = Stage::Holding {
+                        place,
+                        since: now,
+                        again: now.plus_ms(HOLD_AGAIN_MS),
+                    };
+                }
                 Stage::Granted { place, .. } => {
                     out.push(place.issue());
                     out.extend(entry.standby.as_ref().map(|place| place.issue()));

@@ -12,7 +12,7 @@ use crate::session::protocol::Patience;
 use crate::ticket::Claims;
 
 /// A place at a worker, with all that is ordered for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) worker: NodeId,
     pub(super) hold: HoldOrder,

@@ -54,8 +54,12 @@ impl Queue {
                     story.held = Some(place.cost_max());
                     story.granted = Some(now);
                 }
-                let (since, seen) = (now, now);
-                entry.stage = Stage::Granted { place, since, seen };
+                entry.stage = Stage::Granted {
+                    place,
+                    since: now,
+                    seen: now,
+                    is_asserted: false,
+                };
             }
             other => entry.stage = other,
         }

@@ -26,6 +26,16 @@ impl Entry {
             Stage::Waiting { .. } | Stage::Holding { .. } => None,
         }
     }
+
+    /// Whether the books have said that attempt `number` is at `worker`.
+    fn is_proven(&self, number: u32, worker: NodeId) -> bool {
+        match &self.stage {
+            Stage::Granted {
+                place, is_asserted, ..
+            } => !is_asserted && self.admit.number == number && place.worker == worker,
+            Stage::Waiting { .. } | Stage::Holding { .. } => false,
+        }
+    }
 }
 
 impl Queue {
@@ -76,6 +86,8 @@ impl Queue {
             }));
         }
         let before = self.entries.remove(&request);
+        let is_proven = |entry: &Entry| entry.is_proven(number, running);
+        let is_asserted = !before.as_ref().is_some_and(is_proven);
         let since = match &before {
             Some(entry) => {
                 self.release(entry, request);
@@ -101,6 +113,7 @@ impl Queue {
             place: Box::new(place),
             since: since.unwrap_or(now),
             seen: now,
+            is_asserted,
         };
         let entry = Entry {
             admit,

@@ -145,3 +145,44 @@ fn a_scheduler_without_memory_takes_up_what_a_worker_says_it_runs() {
     assert_eq!(issued(&out), [(request(1), 3, worker(1))]);
     assert_eq!(desk.queue.stats().running, 1);
 }
+
+#[test]
+fn who_says_that_it_runs_somewhere_gets_no_ticket_for_there_by_that() {
+    let mut desk = Desk::new(&[4, 4]);
+    let held = order(&desk.admit(admit(1)));
+    let second = held.standby.clone().expect("there is another").0;
+    desk.answered_beside(&held, Some((1, second)));
+    // It names an attempt that the books do not know, and asks for its ticket.
+    desk.admit(running(1, 5, second));
+    let again = Admit {
+        number: 5,
+        ..admit(1)
+    };
+    let out = desk.admit(again.clone());
+    assert_eq!(issued(&out), []);
+    let asked = order(&out);
+    assert_eq!(
+        (asked.number, asked.worker, asked.is_begun),
+        (5, second, true)
+    );
+    // The books do not know it: it is refused.
+    let request = request(1);
+    let refused = desk.say(Input::NotHeld {
+        request,
+        number: 5,
+        refusal: Refusal::Over,
+    });
+    assert!(matches!(refused[..], [Effect::Refuse { .. }]));
+    // An attempt that they do know is given again once they have said so.
+    let held = order(&desk.admit(admit(2)));
+    let second = held.standby.clone().expect("there is another").0;
+    desk.answered_beside(&held, Some((1, second)));
+    desk.admit(running(2, 1, second));
+    let again = Admit {
+        number: 1,
+        ..admit(2)
+    };
+    let asked = order(&desk.admit(again));
+    let out = desk.answered_beside(&asked, None);
+    assert_eq!(issued(&out), [(super::request(2), 1, second)]);
+}
