@@ -162,7 +162,14 @@ impl Core for Seal {
                 sent,
                 list,
                 keys,
-            } => out.push(self.tell(now, door, sent, (list, keys))),
+            } => {
+                // The door has a list, and this coordinator's file is gone or an older one: an epoch that nobody signs
+                // by would turn everybody away.
+                if list != 0 && self.list.is_none() {
+                    self.publish(now);
+                }
+                out.push(self.tell(now, door, sent, (list, keys)));
+            }
             Input::Revoke(revoked) => self.revoke(now, revoked),
             Input::Rotate { call, revokes } => self.rotate(now, call, revokes, out),
             Input::Persisted { write } if write == self.written => self.turned(now, out),

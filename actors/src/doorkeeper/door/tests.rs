@@ -256,6 +256,27 @@ fn only_the_answer_to_its_own_question_opens_a_door() {
 }
 
 #[test]
+fn a_door_opens_anew_when_its_coordinators_clock_is_set_back() {
+    // Its coordinator was 20 s ahead when it answered first, and is right the next time.
+    let wiring = door().wiring;
+    let mut door = Door::new(wiring, Time(NOW.0 - 10_000));
+    for (ahead_ms, expected) in [(20_000, Err(Turnaway::Window)), (0, Ok(()))] {
+        let asked = door.deadline().expect("it asks");
+        door.wake(asked, &mut Vec::new());
+        let there = asked.plus_ms(ahead_ms);
+        door.step(asked, answered(asked, there, rotation()), &mut Vec::new());
+        let seconds = (NOW.0 + ahead_ms / 2) / 1000;
+        let ticket = Claims {
+            issued_at: seconds,
+            expires_at: seconds + 120,
+            ..claims(0)
+        };
+        let found = knock(&mut door, NOW, &ticket, work()).map(|_| ());
+        assert_eq!(found, expected, "{ahead_ms} ms ahead");
+    }
+}
+
+#[test]
 fn a_prompt_that_is_taken_up_again_has_no_more_tokens_than_were_paid_for() {
     let cost_max = Prices::REFERENCE.cost(7, 20).expect("a small number");
     let taken_up = |tokens: usize| Work {

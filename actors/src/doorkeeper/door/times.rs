@@ -68,9 +68,9 @@ impl Times {
     /// The coordinator is asked now.
     pub(super) fn ask(&mut self, now: Time) {
         self.asked = Some(now);
-        self.ask = now.plus_ms(match self.keys {
-            Some(_) => CONSULT_EVERY_MS,
-            None => CONSULT_AGAIN_MS,
+        self.ask = now.plus_ms(match (self.since, &self.keys) {
+            (Some(_), Some(_)) => CONSULT_EVERY_MS,
+            _ => CONSULT_AGAIN_MS,
         });
     }
 
@@ -79,7 +79,8 @@ impl Times {
         if self.asked.take_if(|asked| *asked == sent).is_none() {
             return;
         }
-        self.since.get_or_insert(there);
+        // Earlier than the first word: the clock was set back, and what this door let in it remembers itself.
+        self.since = Some(self.since.map_or(there, |since| since.min(there)));
         let way_ms = now.since_ms(sent);
         if way_ms <= WAY_MS_MAX {
             let there = there.plus_ms(way_ms / 2);
@@ -114,7 +115,7 @@ impl Times {
 
 /// How often the coordinator is asked: what it takes back ends within twice that.
 const CONSULT_EVERY_MS: u64 = 5_000;
-/// And while it has not said yet what tickets are signed with: until then nobody is let in.
+/// And while it has not answered yet, or not said what tickets are signed with: until then nobody is let in.
 const CONSULT_AGAIN_MS: u64 = 500;
 /// A way there and back that took longer says nothing about clocks.
 const WAY_MS_MAX: u64 = 2_000;

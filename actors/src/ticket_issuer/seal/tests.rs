@@ -235,6 +235,29 @@ fn a_revoking_rotation_takes_back_every_ticket_of_before_in_this_life_and_the_ne
 }
 
 #[test]
+fn a_door_with_a_list_of_a_life_that_nobody_remembers_gets_the_list_of_this_one() {
+    let key = NodeKey::from_secret([1; 32]);
+    let mut seal = Seal::new(key.clone(), Rotation::default());
+    let told = |seal: &mut Seal, list| {
+        let tell = Input::Tell {
+            door: NodeId([4; 32]),
+            sent: Time(7),
+            list,
+            keys: Time(0),
+        };
+        match said(seal, Time(2_000_000), tell).into_iter().next() {
+            Some(Effect::Told { revocations, .. }) => revocations,
+            other => panic!("a door is answered: {other:?}"),
+        }
+    };
+    assert_eq!(told(&mut seal, 0), None, "nobody has a list");
+    let list = told(&mut seal, 1_000_000).expect("it knows of an epoch");
+    assert!(list.verifies(key.node()) && list.number > 1_000_000);
+    assert_eq!((list.epoch, list.revoked.len()), (0, 0));
+    assert_eq!(told(&mut seal, list.number), None);
+}
+
+#[test]
 fn a_rotation_that_the_disk_does_not_take_changes_nothing() {
     let mut seal = Seal::new(NodeKey::from_secret([1; 32]), Rotation::default());
     let before = seal.keys.clone();
