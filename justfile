@@ -40,7 +40,6 @@ reader:
 # The long versions of what CI runs briefly.
 nightly:
     TROOP_LONG=1 cargo test --workspace --locked
-    TROOP_LONG=1 cargo test -p troop --test vouchers --locked
     just sim-many 5000
     just mutants
     cargo deny --locked check advisories

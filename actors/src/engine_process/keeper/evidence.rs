@@ -30,8 +30,8 @@ pub(super) struct Delivered {
     voucher: Option<(Receipt, Signature)>,
     /// The client has given a signature that is none.
     is_spoiled: bool,
-    /// Since when the client owes more than it may.
-    behind: Option<Time>,
+    /// Since when the client owes more than it may, and how much was sent by then.
+    behind: Option<(Time, u32)>,
 }
 
 impl Delivered {
@@ -65,12 +65,16 @@ impl Delivered {
     fn weigh(&mut self, now: Time) {
         let owed = self.tokens.saturating_sub(self.vouched);
         let is_behind = owed > OWED_MAX || (owed > 0 && self.voucher.is_none());
-        self.behind = is_behind.then(|| self.behind.unwrap_or(now));
+        // One that has vouched for what it owed then is late, not behind: what has come since has its own time.
+        let mark = self.behind.filter(|(_, sent)| {
+            self.voucher.is_none() || sent.saturating_sub(self.vouched) > OWED_MAX
+        });
+        self.behind = is_behind.then(|| mark.unwrap_or((now, self.tokens)));
     }
 
     /// When an attempt is closed whose client does not vouch.
     pub(super) fn patience(&self) -> Option<Time> {
-        self.behind.map(|since| since.plus_ms(BEHIND_MS))
+        self.behind.map(|(since, _)| since.plus_ms(BEHIND_MS))
     }
 
     /// The client vouches for `receipt`. False if that is not its signature.

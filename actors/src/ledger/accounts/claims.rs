@@ -7,7 +7,7 @@
 //!
 //! Any attempt that the hold ever named may claim, also one that the client has gone on from: who cannot be paid by a
 //! receipt any more would else be who a client leaves in order not to pay. What is set aside therefore does not
-//! shrink while somebody else's worker may claim.
+//! shrink when a hold goes on.
 
 use super::{Accounts, Hold, Resolution, Standby};
 use crate::contract::Time;
@@ -91,6 +91,9 @@ impl Accounts {
         let noted = noted.ok_or("L14: a claim is paid that was not noted")?;
         if amount > noted.amount || (is_open && amount < noted.amount) {
             return Err("L12: a claim is paid what it comes to");
+        }
+        if is_open && amount > hold.amount {
+            return Err("L06: more is claimed than was held");
         }
         if !is_open && amount > self.available(hold.payer) {
             return Err("L04: more is paid late than is available");

@@ -48,8 +48,9 @@ impl Hold {
         if payee == self.payer { 0 } else { self.amount }
     }
 
-    /// The hold once it goes to `to`, which alone needs `amount`. Those that stand by for still later attempts
-    /// stay covered, and so do those that it goes on from: they may claim.
+    /// The hold once it goes to `to`, which alone needs `amount`. Whoever was named stays covered, for what it was named
+    /// with: those that stand by for still later attempts, those that it goes on from, which may claim, and `to`, whose
+    /// ticket may have been out for longer.
     pub fn directed(&self, to: Standby, amount: Micros) -> Hold {
         let later = |standby: &Standby| standby.number > to.number;
         let (standbys, past): (Vec<_>, Vec<_>) = self.standbys.iter().copied().partition(later);
@@ -57,14 +58,11 @@ impl Hold {
         former.push(self.present());
         former.extend(past.into_iter().filter(|past| past.number < to.number));
         former.drain(..former.len().saturating_sub(FORMER_MAX));
-        let mut others = standbys.iter().chain(&former);
-        let is_strange = others.any(|other| other.payee != self.payer);
-        let covered = if is_strange { self.amount } else { 0 };
         Hold {
             payee: to.payee,
             worker: to.worker,
             number: to.number,
-            amount: amount.max(covered),
+            amount: amount.max(self.amount),
             standbys,
             former,
             ..self.clone()
@@ -162,6 +160,9 @@ impl Accounts {
     fn replace(&mut self, id: HoldId, old: &Hold, new: Hold) -> Result<(), &'static str> {
         if new.is_own() && new.amount > 0 {
             return Err("work for one's own member holds nothing");
+        }
+        if old.noted.is_some_and(|noted| new.amount < noted.amount) {
+            return Err("L06: what is claimed stays set aside");
         }
         if new.amount > self.available(old.payer) + old.amount {
             return Err("L04: a hold is more than what is available");

@@ -57,6 +57,11 @@ impl Book {
             field: field.to_owned(),
             message: message.to_owned(),
         };
+        // Those that it went on from are remembered, and may claim: so there are only so many.
+        if order.number >= ATTEMPTS_MAX {
+            let message = format!("a request has at most {ATTEMPTS_MAX} attempts");
+            return Err(invalid("number", &message));
+        }
         let most = self.most(order);
         let most = most.ok_or_else(|| invalid("max_tokens", "the price does not fit 64 bits"))?;
         match self.accounts.resolution(hold) {

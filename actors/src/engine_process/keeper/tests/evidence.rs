@@ -244,3 +244,27 @@ fn a_client_that_never_vouches_is_cut_off_after_its_first_token() {
         "an engine is told once"
     );
 }
+
+#[test]
+fn a_client_far_away_that_vouches_for_all_it_gets_is_not_cut_off_and_one_that_trickles_is() {
+    // 300 tokens a second, vouched for three seconds later: nine hundred are always owed.
+    let mut desk = running();
+    for second in 0..18u32 {
+        desk.now = Time(u64::from(second) * 1_000);
+        assert_eq!(cancelled(&desk.wake_at(desk.now.0)), [], "{second} s");
+        desk.tokens(second * 300..(second + 1) * 300);
+        if second >= 3 {
+            desk.sign((second - 2) * 300, Receipt::voucher);
+        }
+    }
+    // One that vouches for a token a second owes what came ten seconds ago.
+    let mut desk = running();
+    let cut = (0..18u32).find(|second| {
+        desk.now = Time(u64::from(*second) * 1_000);
+        let is_cut = !cancelled(&desk.wake_at(desk.now.0)).is_empty();
+        desk.tokens(second * 300..(second + 1) * 300);
+        desk.sign(second + 1, Receipt::voucher);
+        is_cut
+    });
+    assert_eq!(cut, Some(11));
+}

@@ -4,6 +4,7 @@ use super::*;
 use crate::ledger::LATE_MS;
 use crate::outbox::protocol::of_worker;
 use crate::receipt::Claim;
+use crate::scheduler::protocol::ATTEMPTS_MAX;
 
 /// Longer than receipts are waited for.
 const LONG_MS: u64 = 200_000;
@@ -253,4 +254,46 @@ fn a_worker_hears_of_its_pay_when_its_client_delivers() {
     assert!(matches!(&said[..], [Effect::Answer { .. }, heard] if *heard == paid));
     let said = desk.say(settle(worker, of_worker(attempt)));
     assert!(matches!(said[..], [Effect::Answer { .. }]));
+}
+
+#[test]
+fn l04_l06_what_is_claimed_stays_set_aside_when_the_hold_goes_to_its_claimant_for_less() {
+    // Given a guest whose own worker is first, beside which a stranger's stands by,
+    let own = NodeKey::from_secret([6; 32]);
+    let mut desk = Desk::new();
+    let mut order = desk.order(1, GUEST);
+    let stranger = (order.worker, order.payee);
+    (order.worker, order.payee) = (own.node(), GUEST);
+    order.standby = Some(Box::new(stranger));
+    desk.say(Input::Hold(order.clone()));
+    let held = desk.book.accounts().members()[&GUEST].held;
+    assert!(held >= cost(20));
+    // and whose stranger claims,
+    let worker = desk.worker.clone();
+    let claimed = desk.claim_by(1, 1, &worker, 20);
+    assert_eq!(claimed, Some(Outcome::Noted { amount: cost(20) }));
+    // when it then asks for that attempt as if it were for one token,
+    (order.number, order.completion_tokens_max) = (1, 1);
+    (order.worker, order.payee) = stranger;
+    order.standby = None;
+    desk.say(Input::Hold(order));
+    // then nothing is given back, and the claim is paid from what is set aside.
+    assert_eq!(desk.book.accounts().members()[&GUEST].held, held);
+    desk.wait(LONG_MS);
+    assert_eq!(desk.available(GUEST), 10_000_000 - cost(20));
+    desk.reopen();
+}
+
+#[test]
+fn a_request_cannot_have_so_many_attempts_that_the_first_is_forgotten() {
+    let mut desk = Desk::new();
+    desk.hold(1, GUEST);
+    let mut order = desk.order(1, GUEST);
+    for number in [ATTEMPTS_MAX - 1, ATTEMPTS_MAX, u32::MAX] {
+        order.number = number;
+        let answer = desk.say(Input::Hold(order.clone())).remove(0);
+        let is_held = matches!(answer, Effect::Held { .. });
+        assert_eq!(is_held, number < ATTEMPTS_MAX, "{answer:?}");
+    }
+    assert!(matches!(desk.claim(1, 20), Some(Outcome::Noted { .. })));
 }
