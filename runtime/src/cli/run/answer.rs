@@ -74,9 +74,11 @@ pub(super) async fn ask(
         };
         for line in lines.push(data)? {
             if let Some(words) = line.strip_prefix(": ") {
-                match words.strip_prefix("x-troop-cost: ") {
-                    Some(cost) => answer.usage.cost_micros = cost.parse().ok(),
-                    None => show.status(words),
+                // What a head would have said had it not gone out before is for programs.
+                match words.split_once(": ") {
+                    Some(("x-troop-cost", cost)) => answer.usage.cost_micros = cost.parse().ok(),
+                    Some(("x-troop-node", _)) => {}
+                    _ => show.status(words),
                 }
             }
             let Some(event) = line.strip_prefix("data: ") else {
