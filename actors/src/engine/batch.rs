@@ -4,7 +4,7 @@
 //! or it holds KV pages and runs. A step evaluates one run of tokens for each running sequence:
 //!
 //! ```text
-//! plan ─> copies of pages, then runs: decodes first, what is left of the budget to prefills
+//! plan ─> copies of pages, then runs: every decode, and a chunk of the prefills beside them
 //!                    │ the arithmetic evaluates them, the desk draws tokens
 //! evaluated, drew <──┘ positions move on; drawn tokens join their sequences
 //! ```
@@ -276,9 +276,9 @@ impl Batch {
         }
     }
 
-    /// Decides the next step: every decode, and about `budget` tokens in all. Empty when there is nothing to
-    /// do, and only then.
-    pub fn plan(&mut self, budget: u32) -> Plan {
+    /// Decides the next step: every decode, and as many tokens of prompts as `chunk` says go well beside so
+    /// many of them. Empty when there is nothing to do, and only then.
+    pub fn plan(&mut self, chunk: impl Fn(u32) -> u32) -> Plan {
         let mut plan = Plan::default();
         // Who has just lost its pages for want of them does not get them back in the same step.
         if !self.grow() {
@@ -298,11 +298,12 @@ impl Batch {
             }
         }
         // The smallest is served first and what it does not need goes to the others: a short prompt is not
-        // held up by a long one, and the long one gets at least its even share.
+        // held up by a long one, and the long one gets at least its even share, and never nothing.
         let decodes = plan.runs.len() as u32;
-        let mut left = budget.saturating_sub(decodes).max(self.limits.sequences);
-        prefills.sort_unstable();
         let count = prefills.len();
+        let room = self.limits.step_max() - decodes;
+        let mut left = chunk(decodes).max(count as u32).min(room);
+        prefills.sort_unstable();
         let mut every = EVERY_TOKENS_MAX;
         for (index, (wanted, key)) in prefills.into_iter().enumerate() {
             let share = left.div_ceil((count - index) as u32);

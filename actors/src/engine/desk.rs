@@ -178,11 +178,11 @@ impl<F: Forward, W: Words> Desk<F, W> {
         }
     }
 
-    /// Takes one step, if there is anything to compute, and returns how many tokens it evaluated.
-    pub fn step(&mut self, now: Time, out: &mut Vec<FromEngine>) -> Option<u32> {
-        let plan = self.batch.plan(self.pace.budget());
+    /// Takes one step, if there is anything to compute, and returns whether there was.
+    pub fn step(&mut self, now: Time, out: &mut Vec<FromEngine>) -> bool {
+        let plan = self.batch.plan(|rows| self.pace.chunk(rows));
         if plan.runs.is_empty() {
-            return None;
+            return false;
         }
         self.stats.steps += 1;
         let draws = |run: &&Run| run.draws && run.tokens.len() == 1;
@@ -228,7 +228,7 @@ impl<F: Forward, W: Words> Desk<F, W> {
         if cfg!(debug_assertions) {
             self.check();
         }
-        Some(plan.tokens())
+        true
     }
 
     /// Says how it goes to those who have heard nothing for a second. To be called after each step.
@@ -248,9 +248,9 @@ impl<F: Forward, W: Words> Desk<F, W> {
     }
 
     /// The last step took so long; the size of the next ones follows from it.
-    pub fn took(&mut self, tokens: u32, ms: u64) {
-        self.pace.took(tokens, ms);
+    pub fn took(&mut self, ms: u64) {
         let (read, drawn) = self.stepped;
+        self.pace.took(drawn, read, ms);
         self.rates.took(read, drawn, ms);
     }
 

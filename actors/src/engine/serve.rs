@@ -7,6 +7,7 @@
 use super::desk::{Desk, Forward, Words};
 use super::frames::FromEngine;
 use super::inbox::Inbox;
+use super::pace::DRAWING_MS;
 use super::pipe::{self, Kind};
 use crate::contract::Time;
 use std::io::{self, Read, Write};
@@ -58,7 +59,7 @@ fn converse<F: Forward, W: Words>(
             for (frame, steps) in frames {
                 desk.hear(now(), frame, steps, &mut out);
             }
-            let start = now().since_ms(since) < HEAR_MS.max(step_ms);
+            let start = now().since_ms(since) < DRAWING_MS.max(step_ms);
             (frames, more) = inbox.take(false, start);
             if !start {
                 for (frame, steps) in frames {
@@ -75,8 +76,8 @@ fn converse<F: Forward, W: Words>(
         inbox.stepped(desk.stats().steps);
         let ended = now();
         step_ms = ended.since_ms(began);
-        if let Some(tokens) = stepped {
-            desk.took(tokens, step_ms);
+        if stepped {
+            desk.took(step_ms);
         }
         desk.tick(ended, &mut out);
         mouth.say(&mut out)?;
@@ -120,11 +121,6 @@ pub fn say_unfit(message: String, output: impl Write) -> io::Result<()> {
     };
     mouth.say(&mut vec![FromEngine::Unfit { message }])
 }
-
-/// Milliseconds in which attempts are started between two steps, or as many as the last step took: then nobody
-/// who is to be started waits much longer for it than if all were started at once, and those that run go on at
-/// half their pace. One that has begun to start is started; what that takes is bounded by what is read of it.
-const HEAR_MS: u64 = 250;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod endings;
+mod pace;
 mod prefixes;
 mod prompts;
 mod stories;
@@ -55,7 +56,7 @@ fn choices_share_their_prompt_and_differ_in_what_they_draw() {
     }
     // 150 tokens are two full pages, which are shared, and a third, which each has for itself.
     assert_eq!(desk.stats().pages_free, 16 - 2 - 4);
-    while desk.step(Time(0), &mut out).is_some() {}
+    while desk.step(Time(0), &mut out) {}
     let mut listener = Listener::default();
     listener.listen(&mut out);
     let ids = &listener.stories[&attempt(0)].ids;
@@ -97,7 +98,7 @@ fn a_stream_is_taken_up_at_any_position_and_goes_on_as_it_would_have() {
             0,
             &mut out,
         );
-        while desk.step(Time(0), &mut out).is_some() {}
+        while desk.step(Time(0), &mut out) {}
         listener.listen(&mut out);
         let story = &listener.stories[&attempt(1)];
         assert_eq!(
@@ -227,7 +228,7 @@ fn a_choice_ends_where_the_context_does() {
     let mut desk = desk(2, 4, 4096);
     let mut out = Vec::new();
     desk.hear(Time(0), start(attempt(0), request, None), 0, &mut out);
-    while desk.step(Time(0), &mut out).is_some() {}
+    while desk.step(Time(0), &mut out) {}
     let mut listener = Listener::default();
     listener.listen(&mut out);
     let story = &listener.stories[&attempt(0)];
@@ -254,7 +255,7 @@ fn a_cancel_ends_every_choice_before_the_next_step_and_frees_its_pages() {
         read_at,
         &mut out,
     );
-    assert_eq!(desk.step(Time(0), &mut out), None);
+    assert!(!desk.step(Time(0), &mut out));
     let stats = desk.stats();
     assert_eq!(
         (

@@ -118,8 +118,8 @@ impl World {
             return Ok(());
         }
         let mut out = Vec::new();
-        if let Some(tokens) = child.desk.step(now, &mut out) {
-            child.desk.took(tokens, self.scenario.step / 1_000);
+        if child.desk.step(now, &mut out) {
+            child.desk.took(self.scenario.step / 1_000);
         }
         child.desk.tick(now, &mut out);
         child.desk.check();

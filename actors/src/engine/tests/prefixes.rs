@@ -25,7 +25,7 @@ fn reused(desk: &mut PretendDesk, requests: &[(u8, &Generate)]) -> Vec<u64> {
             0,
             &mut out,
         );
-        while desk.step(Time(0), &mut out).is_some() {}
+        while desk.step(Time(0), &mut out) {}
         let mut listener = Listener::default();
         listener.listen(&mut out);
         assert_eq!(listener.stories[&id], alone(request), "nobody can tell");

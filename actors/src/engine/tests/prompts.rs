@@ -124,7 +124,7 @@ fn in_a_crowd_that_evicts_them_echoes_and_vectors_are_the_same() {
         let frame = start(attempt(number as u8), request.clone(), None);
         desk.hear(Time(0), frame, 0, &mut out);
     }
-    while desk.step(Time(0), &mut out).is_some() {
+    while desk.step(Time(0), &mut out) {
         desk.check();
         listener.listen(&mut out);
     }

@@ -180,7 +180,7 @@ pub(super) fn alone(generate: &Generate) -> Story {
         0,
         &mut out,
     );
-    while desk.step(Time(0), &mut out).is_some() {}
+    while desk.step(Time(0), &mut out) {}
     desk.check();
     listener.listen(&mut out);
     listener
