@@ -37,6 +37,8 @@ pub(super) struct Memory {
     whole: Pool,
     window: Pool,
     prefixes: Prefixes,
+    /// What computing some tokens costs, by the position of the first of them and their count.
+    cost: fn(u32, u32) -> u32,
 }
 
 /// The pages of one sequence.
@@ -59,6 +61,8 @@ pub(super) struct Found {
     window: Vec<PageId>,
     /// The pages to copy: their first tokens are those that come next.
     last: Option<(PageId, Option<PageId>)>,
+    /// What was met again: pages that others than the choices of one attempt have use of.
+    met: Vec<(PageId, Option<PageId>)>,
     root: Digest,
     chains: Vec<Digest>,
     /// Tokens that need not be evaluated again.
@@ -101,6 +105,7 @@ impl Memory {
             whole: Pool::new(sizes.pages),
             window: Pool::new(sizes.window_pages),
             prefixes: Prefixes::default(),
+            cost,
         }
     }
 
@@ -116,6 +121,7 @@ impl Memory {
             first: 0,
             window: Vec::new(),
             last: None,
+            met: Vec::new(),
             root,
             chains: Vec::new(),
             done: 0,
@@ -141,6 +147,9 @@ impl Memory {
                 best.first = first;
                 best.last = (alike < PAGE_TOKENS).then_some((node.whole, node.window));
                 best.done = done;
+                // A text that goes on where another one ended has a page of its own for both then.
+                let met = path.len() - usize::from(alike == node.tokens() && alike < PAGE_TOKENS);
+                best.met = path[..met].to_vec();
             }
             if alike < PAGE_TOKENS {
                 break;
@@ -168,6 +177,7 @@ impl Memory {
             first,
             window: (first..full).filter_map(window).collect(),
             last: cut.then(|| (table.whole[full as usize], window(full))),
+            met: Vec::new(),
             root: table.root,
             chains: table.chains[..full as usize].to_vec(),
             done: shared,
@@ -191,6 +201,13 @@ impl Memory {
         let Found { last, done, .. } = found;
         let at = found.whole.len();
         let at_window = found.window.len();
+        let mut beyond = 0;
+        for (whole, window) in found.met.iter().rev() {
+            beyond = self.whole.met(*whole, beyond);
+            if let Some(page) = window {
+                self.window.met(*page, 0);
+            }
+        }
         (found.whole.iter()).for_each(|page| self.whole.share(*page));
         (found.window.iter()).for_each(|page| self.window.share(*page));
         let mut table = Table {
@@ -258,7 +275,7 @@ impl Memory {
         let first = self.first(done);
         while table.first < first {
             if !table.window.is_empty() {
-                self.window.release(table.window.remove(0));
+                self.window.release(table.window.remove(0), 0);
             }
             table.first += 1;
         }
@@ -270,9 +287,12 @@ impl Memory {
         if done > at {
             self.remember(&table, &tokens(at, done - at));
         }
-        // The end of a text is of less use than its beginning: it is let go first, and so forgotten first.
-        (table.whole.iter().rev()).for_each(|page| self.whole.release(*page));
-        (table.window.iter().rev()).for_each(|page| self.window.release(*page));
+        // The end of a text is of no use without its beginning: it is let go first, and forgotten first.
+        let pages = table.whole.iter().rev();
+        pages.fold(0, |beyond, page| self.whole.release(*page, beyond));
+        for page in table.window.iter().rev() {
+            self.window.release(*page, 0);
+        }
     }
 
     /// Asserts that pages are held and remembered as the tables and the prefixes say.
@@ -291,10 +311,9 @@ impl Memory {
         let window = (at as u32).checked_sub(table.first);
         let window = window.and_then(|at| table.window.get(at as usize).copied());
         let (whole, window) = self.prefixes.add(before, ids, table.whole[at], window);
-        whole.into_iter().for_each(|page| self.whole.remember(page));
-        window
-            .into_iter()
-            .for_each(|page| self.window.remember(page));
+        let cost = (self.cost)(at as u32 * PAGE_TOKENS, ids.len() as u32);
+        (whole.into_iter()).for_each(|page| self.whole.remember(page, cost));
+        (window.into_iter()).for_each(|page| self.window.remember(page, cost));
         before
     }
 
@@ -328,3 +347,15 @@ impl Table {
         self.window[..end.min(self.window.len())].to_vec()
     }
 }
+
+/// What computing `count` tokens from position `at` costs, in tokens at the beginning of a text: each looks at all
+/// that are before it.
+fn cost(at: u32, count: u32) -> u32 {
+    count + (u64::from(count) * u64::from(at) / u64::from(DEPTH)) as u32
+}
+
+/// The position at which looking back costs as much as everything else: 4,000 in SmolLM2, and more in larger models.
+const DEPTH: u32 = 4_096;
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,13 @@
 //!
 //! A page holds the keys and values of [`PAGE_TOKENS`] consecutive tokens. Sequences that begin alike hold
 //! the same page. When the last of them lets go the page is free, but as long as nobody else needs it, it
-//! is *kept* if what it holds is remembered (see [`super::prefixes`]): the page let go longest ago is taken
-//! first. This file only counts; the numbers in the pages are the arithmetic's.
+//! is *kept* if what it holds is remembered (see [`super::prefixes`]). This file only counts; the numbers in the
+//! pages are the arithmetic's.
+//!
+//! Which kept page is taken first, its *rank* says: what it costs to compute again, times how often it was of use,
+//! on top of a clock (GreedyDual). The clock is the rank of the page that was taken last, so whatever nobody uses
+//! is overtaken in the end by what is let go later, sooner if it is cheap. A page without which others are of no
+//! use ranks no lower than they: the ends of texts go before their beginnings.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +25,12 @@ pub(super) struct Pool {
     /// Free pages that nothing is remembered of; the one freed last is taken first, so that memory never
     /// touched stays untouched.
     free: Vec<PageId>,
-    /// Free pages that are remembered, by when they were let go.
-    kept: BTreeMap<u64, PageId>,
+    /// Free pages that are remembered, by rank and when they were let go.
+    kept: BTreeMap<(u64, u64), PageId>,
     pages: Vec<Page>,
     releases: u64,
+    /// The rank of the kept page that was taken last.
+    clock: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,8 +39,19 @@ struct Page {
     holders: u32,
     /// Whether what it holds is remembered.
     remembered: bool,
-    /// Its key in `kept`, while it is there.
+    /// What computing it again costs; see [`Pool::remember`].
+    cost: u32,
+    /// How often it was met again.
+    uses: u32,
+    /// Its key in `kept`, while it is there: its rank, and when it was let go.
+    rank: u64,
     let_go: u64,
+}
+
+impl Page {
+    fn key(&self) -> (u64, u64) {
+        (self.rank, self.let_go)
+    }
 }
 
 /// A page that was taken.
@@ -53,6 +71,7 @@ impl Pool {
             kept: BTreeMap::new(),
             pages: vec![Page::default(); pages as usize],
             releases: 0,
+            clock: 0,
         }
     }
 
@@ -71,7 +90,11 @@ impl Pool {
     pub(super) fn take(&mut self) -> Option<Taken> {
         let (page, forgotten) = match self.free.pop() {
             Some(page) => (page, false),
-            None => (self.kept.pop_first()?.1, true),
+            None => {
+                let ((rank, _), page) = self.kept.pop_first()?;
+                self.clock = self.clock.max(rank);
+                (page, true)
+            }
         };
         let state = &mut self.pages[page.0 as usize];
         assert_eq!(state.holders, 0, "a free page has no holder");
@@ -90,34 +113,52 @@ impl Pool {
     pub(super) fn share(&mut self, page: PageId) {
         let state = &mut self.pages[page.0 as usize];
         if state.holders == 0 {
-            let kept = self.kept.remove(&state.let_go);
+            let kept = self.kept.remove(&state.key());
             assert_eq!(kept, Some(page), "only a held or kept page is shared");
         }
         state.holders += 1;
     }
 
-    /// One holder lets go.
-    pub(super) fn release(&mut self, page: PageId) {
+    /// What a remembered page holds was of use again. See [`Pool::release`] for `beyond` and what is returned.
+    pub(super) fn met(&mut self, page: PageId, beyond: u64) -> u64 {
+        let state = &mut self.pages[page.0 as usize];
+        state.uses = (state.uses + 1).min(USES_MAX);
+        self.share(page);
+        self.release(page, beyond)
+    }
+
+    /// One holder lets go. A page that is remembered then ranks no lower than `beyond`; its rank is returned, or
+    /// `beyond`.
+    pub(super) fn release(&mut self, page: PageId, beyond: u64) -> u64 {
         let state = &mut self.pages[page.0 as usize];
         assert!(state.holders > 0, "only a held page is released");
         state.holders -= 1;
-        if state.holders > 0 {
-            return;
+        if !state.remembered {
+            if state.holders == 0 {
+                self.free.push(page);
+            }
+            return beyond;
         }
-        if state.remembered {
+        let worth = u64::from(state.cost) * u64::from(1 + state.uses);
+        let rank = self.clock.saturating_add(worth).max(beyond);
+        state.rank = state.rank.max(rank);
+        if state.holders == 0 {
             state.let_go = self.releases;
-            self.kept.insert(self.releases, page);
+            self.kept.insert(state.key(), page);
             self.releases += 1;
-        } else {
-            self.free.push(page);
         }
+        state.rank
     }
 
-    /// What a held page holds is remembered from now on.
-    pub(super) fn remember(&mut self, page: PageId) {
+    /// What a held page holds is remembered from now on; computing it again would cost so much.
+    pub(super) fn remember(&mut self, page: PageId, cost: u32) {
         let state = &mut self.pages[page.0 as usize];
         assert!(state.holders > 0, "who remembers a page holds it");
-        state.remembered = true;
+        *state = Page {
+            remembered: true,
+            cost,
+            ..*state
+        };
     }
 
     /// What a page holds is no longer remembered.
@@ -126,7 +167,7 @@ impl Pool {
         assert!(state.remembered, "only what is remembered is forgotten");
         state.remembered = false;
         if state.holders == 0 {
-            self.kept.remove(&state.let_go);
+            self.kept.remove(&state.key());
             self.free.push(page);
         }
     }
@@ -154,12 +195,19 @@ impl Pool {
         };
         let free = sorted(self.free.clone());
         let kept = sorted(self.kept.values().copied().collect());
+        for (key, page) in &self.kept {
+            assert_eq!(*key, self.pages[page.0 as usize].key());
+        }
         let remembered = sorted(remembered);
         assert_eq!(free, of(&|page| page.holders == 0 && !page.remembered));
         assert_eq!(kept, of(&|page| page.holders == 0 && page.remembered));
         assert_eq!(remembered, of(&|page| page.remembered));
     }
 }
+
+/// Times that a page was of use which count: then it outlasts all that was met once, until that has filled the
+/// pool some times over, and no longer.
+const USES_MAX: u32 = 15;
 
 /// Pages that so many tokens fill, the last one perhaps in part.
 pub(super) fn pages_of(tokens: u32) -> u32 {

@@ -37,6 +37,13 @@ pub(super) struct Node {
     pub(super) window: Option<PageId>,
 }
 
+impl Node {
+    /// How many tokens it holds.
+    pub(super) fn tokens(&self) -> u32 {
+        self.tokens.len() as u32
+    }
+}
+
 /// The digest of a page's tokens and of everything before it.
 pub(super) fn chain(before: Digest, tokens: &[u32]) -> Digest {
     let bytes: Vec<u8> = tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
