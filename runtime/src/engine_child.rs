@@ -7,6 +7,7 @@
 //!
 //! It talks frames on its standard input and output, and exits when its input ends.
 
+pub(crate) mod cores;
 pub mod sandbox;
 
 use std::fs::File;
@@ -25,7 +26,7 @@ pub struct EngineArgs {
     /// The model file
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
-    /// Threads that compute; as many as there are cores if not given
+    /// Threads that compute; one for each physical core if not given
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Bytes for keys and values; half of what weights leave free and 1 GiB at most if not given
@@ -97,7 +98,9 @@ pub(crate) fn try_sandbox() -> ExitCode {
 /// What an engine started with these options may use here and now.
 pub(crate) fn means(threads: Option<usize>, kv_bytes: Option<u64>, sequences: u32) -> Means {
     Means {
-        threads: threads.unwrap_or_else(cores).clamp(1, THREADS_MAX),
+        threads: threads
+            .unwrap_or_else(|| cores::count().get())
+            .clamp(1, THREADS_MAX),
         kv_bytes,
         free_bytes: free_bytes(),
         sequences_max: sequences.clamp(1, 256),
@@ -123,10 +126,6 @@ fn map(path: &Path) -> Result<memmap2::Mmap, String> {
     // SAFETY: models are kept by content and never changed in place; if somebody cuts the file short all
     // the same, this process dies by a signal, which is what it is a process for.
     unsafe { memmap2::Mmap::map(&file) }.map_err(unread)
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Bytes of memory that nobody uses: of the machine, or of the group that this process is confined to.

@@ -4,6 +4,7 @@ use super::fault::{Code, Fault};
 use super::lend::LendArgs;
 use super::{Context, join, models, print, tokio};
 use crate::boot::{self, NodeOptions, Running};
+use crate::engine_child::cores;
 use crate::tree::Roles;
 use ::tokio::signal::unix::{Signal, SignalKind, signal};
 use clap::builder::FalseyValueParser;
@@ -66,7 +67,7 @@ pub(super) struct NodeArgs {
         value_parser = super::invite::token
     )]
     join: Option<Invitation>,
-    /// Threads of each engine [default: the machine's cores]
+    /// Threads of each engine [default: one for each physical core it may use]
     #[arg(long, env = "TROOP_THREADS", value_name = "N")]
     threads: Option<NonZero<usize>>,
     /// Bytes of memory for each engine's KV cache [default: the engine's choice]
@@ -187,14 +188,13 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
     for name in &names {
         manifests.push(models::fetch(context, name)?);
     }
-    let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     Ok(NodeOptions {
         roles,
         listen: args.listen.clone(),
         hosts: args.hosts.clone(),
         require_key: args.require_key,
         models: manifests,
-        threads: args.threads.unwrap_or(cores),
+        threads: args.threads.unwrap_or_else(cores::count),
         kv_bytes: args.kv_bytes,
         policy: args.lend.policy(false),
         quic: match args.quic {
