@@ -111,6 +111,19 @@ impl Engine {
         stories
     }
 
+    /// Processor time of all its threads so far, in ticks of the system's clock.
+    #[cfg(target_os = "linux")]
+    fn burnt_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("it runs");
+        // The name is in brackets and may hold spaces; of what follows, the 12th and 13th are meant.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let times = fields.split(' ').skip(11).take(2);
+        times
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .sum()
+    }
+
     fn stats(&mut self) -> EngineStats {
         self.say(&ToEngine::Probe { number: 9 });
         loop {
@@ -332,5 +345,41 @@ fn a_running_engine_holds_its_pipes_and_nothing_else() {
     assert!(
         !maps.contains(".gguf"),
         "the file is let go once its weights are packed"
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_engine_with_nothing_to_do_burns_nothing() {
+    let mut engine = Engine::start(&[]);
+    engine.begin(1, &generate("Once upon a time", None, 10), None);
+    engine.finish(1);
+    let before = engine.burnt_ticks();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let ticks = engine.burnt_ticks() - before;
+    println!("{ticks} ticks in 3 s");
+    // A tick is a hundredth of a second, and one may have begun before.
+    assert!(ticks <= 1, "{ticks} ticks in 3 s");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // A real process is measured in real time.
+fn twice_as_many_threads_as_cores_slow_an_engine_down_and_do_not_stop_it() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..3 {
+        for (best, threads) in best.iter_mut().zip([cores, 2 * cores]) {
+            let mut engine = Engine::start(&["--threads", &threads.to_string()]);
+            let began = Instant::now();
+            engine.begin(1, &generate("Once upon a time", None, 40), None);
+            engine.finish(1);
+            *best = best.min(began.elapsed().as_secs_f64());
+        }
+    }
+    let [alone, crowded] = best;
+    println!("44 tokens by {cores} threads: {alone:.3} s, by twice as many: {crowded:.3} s");
+    assert!(
+        crowded <= 6.0 * alone,
+        "{crowded} s, {alone} s with a core for each"
     );
 }
