@@ -29,6 +29,10 @@ mutants SEEDS="500":
 kernels-bench *ARGS:
     cargo run --release --quiet -p troop-kernels --example bench -- {{ARGS}}
 
+# What drafts bring on a model's file: tokens a second with and without, for texts that repeat and texts that do not.
+bench-speculation +MODELS:
+    cargo run --release --quiet -p troop-actors --example bench_speculation -- {{MODELS}}
+
 # Calls, letters and tokens between two nodes, beside bare QUIC.
 bench-cluster:
     cargo run --release --quiet -p troop --example bench_cluster

@@ -3,7 +3,7 @@
 //! ```text
 //! pipe ──frames──> Desk ──plan──> Forward (pages, weights, threads)
 //!      <──frames──  │ Batch: who runs, which pages
-//!                   │ Words: text to ids and back; Sampler: logits to the next id
+//!                   │ Drafts: what may come next; Words: text to ids and back; Sampler: logits to the next id
 //! ```
 //!
 //! An engine is single-threaded but for the threads inside `Forward`, and it is no actor: it has one peer,
@@ -15,6 +15,7 @@
 mod batch;
 mod checks;
 mod desk;
+mod draft;
 pub mod frames;
 mod inbox;
 mod memory;

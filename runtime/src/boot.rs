@@ -4,7 +4,7 @@ use crate::cluster::{self, Cluster};
 use crate::enrolment::Enrolment;
 use crate::home::{Home, HomeError};
 use crate::leaves::sensors::SystemSensors;
-use crate::leaves::{ChildEngines, SystemClock, SystemEntropy};
+use crate::leaves::{ChildEngines, EngineOptions, SystemClock, SystemEntropy};
 use crate::machine;
 use crate::neighbours;
 use crate::supervisor::{Supervisor, SupervisorArgs, SupervisorMessage};
@@ -12,7 +12,6 @@ use crate::tree::{self, Roles, Roots};
 use ractor::{Actor, ActorRef};
 use std::fs::File;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -48,10 +47,8 @@ pub struct NodeOptions {
     pub require_key: bool,
     /// The models it serves; they are in its store.
     pub models: Vec<Manifest>,
-    /// Threads of each engine.
-    pub threads: NonZero<usize>,
-    /// Bytes of KV pages of each engine; the engine's own choice if not given.
-    pub kv_bytes: Option<u64>,
+    /// How their engines are started.
+    pub engines: EngineOptions,
     /// What its owner lends of it.
     pub policy: Policy,
     /// Where it listens for other nodes, the first that is free; a node that listens nowhere knows no other.
@@ -156,8 +153,7 @@ pub async fn start(home: &Home, options: NodeOptions) -> Result<Running, BootErr
         }
     }
     let start_error = |error: &dyn std::fmt::Display| BootError::Start(error.to_string());
-    let engines = ChildEngines::new(home, options.threads, options.kv_bytes)
-        .map_err(|error| start_error(&error))?;
+    let engines = ChildEngines::new(home, options.engines).map_err(|error| start_error(&error))?;
     let served = options.models.iter().filter_map(|manifest| {
         Some(Served {
             model: manifest.passport()?,

@@ -35,6 +35,9 @@ pub struct EngineArgs {
     /// Sequences that run at once
     #[arg(long, value_name = "N", default_value_t = SEQUENCES_MAX)]
     pub sequences: u32,
+    /// Evaluate no drafts of what may be said next
+    #[arg(long)]
+    pub no_speculation: bool,
 }
 
 /// Serves until the input ends. Exits with 0 then, with 2 if the model is unfit, with 1 if the pipe failed.
@@ -54,6 +57,9 @@ pub fn run(args: EngineArgs) -> ExitCode {
         }
         let (forward, words, facts) = native::load(&file, means)?;
         let mut desk = Desk::new(forward, words, facts);
+        if args.no_speculation {
+            desk = desk.without_speculation();
+        }
         desk.prove().map_err(|failure| failure.to_string())?;
         Ok(desk)
     });

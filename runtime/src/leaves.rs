@@ -88,27 +88,36 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// What every engine of a node is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Threads that compute.
+    pub threads: NonZero<usize>,
+    /// Bytes of KV pages; the engine's own choice if not given.
+    pub kv_bytes: Option<u64>,
+    /// Whether it guesses what may be said next.
+    pub speculation: bool,
+}
+
 /// Engines as children of this very program.
 #[derive(Debug)]
 pub struct ChildEngines {
     program: PathBuf,
     blobs: PathBuf,
-    threads: NonZero<usize>,
-    kv_bytes: Option<u64>,
+    options: EngineOptions,
     parent: Parent,
 }
 
 impl ChildEngines {
     /// Engines that find their models below `home`.
-    pub fn new(home: &Home, threads: NonZero<usize>, kv_bytes: Option<u64>) -> io::Result<Self> {
+    pub fn new(home: &Home, options: EngineOptions) -> io::Result<Self> {
         let program = std::env::current_exe()?;
         let parent = Parent::start()?;
         Ok(ChildEngines {
             parent,
             program,
             blobs: home.path("models/blobs"),
-            threads,
-            kv_bytes,
+            options,
         })
     }
 }
@@ -122,9 +131,17 @@ impl ChildEngines {
         }
         let mut command = Command::new(&self.program);
         command.arg("engine").arg("--model").arg(file);
-        command.arg("--threads").arg(self.threads.to_string());
-        if let Some(bytes) = self.kv_bytes {
+        let EngineOptions {
+            threads,
+            kv_bytes,
+            speculation,
+        } = self.options;
+        command.arg("--threads").arg(threads.to_string());
+        if let Some(bytes) = kv_bytes {
             command.arg("--kv-bytes").arg(bytes.to_string());
+        }
+        if !speculation {
+            command.arg("--no-speculation");
         }
         // A child knows nothing of its parent's surroundings: no keys, no homes, no proxies.
         command.env_clear();

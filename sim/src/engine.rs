@@ -170,7 +170,7 @@ impl Forward for Pretend {
             let logits = |end: usize| Speech::logits(self.model, context[..end].iter().copied());
             results.push(Ok(match run.reads {
                 Reads::Last => run.draws.then(|| logits(context.len())),
-                Reads::Every => Some(ends.flat_map(logits).collect()),
+                Reads::Every | Reads::Drafted => Some(ends.flat_map(logits).collect()),
                 Reads::Hidden => Some(ends.flat_map(|end| hidden(logits(end))).collect()),
             }));
         }

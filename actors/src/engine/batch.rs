@@ -17,8 +17,9 @@
 //!   which gives the same bits. The oldest can always go on, because any one sequence fits the pool.
 //! - B5 The choices of an attempt share the full pages of its prompt; the page the prompt ends in is copied.
 //!   So do sequences of one tenant that begin alike, at once or one after the other (see [`super::memory`]).
+//! - B6 Drafts take pages that are free, and give them back before anybody else asks for pages.
 //!
-//! Chunks, batches, evictions and shared pages change the schedule only. What is drawn does not depend on
+//! Chunks, batches, drafts, evictions and shared pages change the schedule only. What is drawn does not depend on
 //! them, because the arithmetic does not.
 
 mod room;
@@ -28,6 +29,7 @@ use super::memory::{Copies, Memory, Sizes, Table};
 use super::pages::{PageId, pages_of};
 use crate::ids::{AttemptId, Digest};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What a batch may use.
@@ -94,6 +96,9 @@ pub enum Reads {
     Every,
     /// The hidden state after each of its tokens; nothing is drawn.
     Hidden,
+    /// The logits after each of its tokens, of which all but the first are drafts: guesses at what is drawn after
+    /// those before them.
+    Drafted,
 }
 
 impl Limits {
@@ -280,6 +285,7 @@ impl Batch {
     /// many of them. Empty when there is nothing to do, and only then.
     pub fn plan(&mut self, chunk: impl Fn(u32) -> u32) -> Plan {
         let mut plan = Plan::default();
+        self.give_back();
         // Who has just lost its pages for want of them does not get them back in the same step.
         if !self.grow() {
             self.admit(&mut plan);
@@ -304,7 +310,7 @@ impl Batch {
         let room = self.limits.step_max() - decodes;
         let mut left = chunk(decodes).max(count as u32).min(room);
         prefills.sort_unstable();
-        let mut every = EVERY_TOKENS_MAX;
+        let mut every = MORE_ROWS_MAX;
         for (index, (wanted, key)) in prefills.into_iter().enumerate() {
             let share = left.div_ceil((count - index) as u32);
             let mut tokens = wanted.min(share).min(self.limits.step_max());
@@ -321,17 +327,18 @@ impl Batch {
         plan
     }
 
-    /// A run has been evaluated, and all its numbers are finite.
-    pub fn evaluated(&mut self, run: &Run) {
-        let Some(group) = self.groups.get(&run.place.attempt) else {
+    /// The tokens at these positions have been evaluated, and all numbers are finite. Of a draft it is told once
+    /// it was drawn, and never of one that was not.
+    pub fn evaluated(&mut self, place: Place, positions: Range<u32>) {
+        let Some(group) = self.groups.get(&place.attempt) else {
             return;
         };
-        let Some(held) = self.running.get_mut(&(group.arrival, run.place)) else {
+        let Some(held) = self.running.get_mut(&(group.arrival, place)) else {
             return;
         };
-        assert_eq!(held.done, run.start, "positions are contiguous (B2)");
-        held.done += run.tokens.len() as u32;
-        let choice = run.place.choice;
+        assert_eq!(held.done, positions.start, "positions are contiguous (B2)");
+        held.done = positions.end;
+        let choice = place.choice;
         let tokens = |from, count| group.tokens(choice, from, count);
         self.memory.evaluated(&mut held.table, held.done, tokens);
     }
@@ -438,5 +445,5 @@ impl Batch {
     }
 }
 
-/// Tokens of a step whose logits are all read, at most: a row of them is a megabyte with large vocabularies.
-const EVERY_TOKENS_MAX: u32 = 16;
+/// Rows of logits of a step beyond one for each sequence, at most: one is a megabyte with large vocabularies.
+pub(super) const MORE_ROWS_MAX: u32 = 16;

@@ -16,14 +16,16 @@
 
 mod attempt;
 mod rows;
+mod speculate;
 
 use super::batch::{Batch, Limits, Place, Plan, Reads, Run};
 use super::checks;
+use super::draft::Costs;
 use super::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use super::memory::Copies;
 use super::pace::Pace;
 use super::pages::PageId;
-use super::rates::Rates;
+use super::rates::{Rates, Stepped};
 use crate::contract::Time;
 use crate::generate::{Event, Failure, Finish, Prompt, Shape, Work};
 use crate::ids::{AttemptId, Digest};
@@ -82,8 +84,10 @@ pub struct Desk<F, W> {
     stats: EngineStats,
     pace: Pace,
     rates: Rates,
-    /// Prompt tokens of the last step, and sequences that drew beside them.
-    stepped: (u32, u32),
+    /// What the last step was about.
+    stepped: Stepped,
+    /// What drafts cost; none where none are made.
+    costs: Option<Costs>,
 }
 
 impl<F: Forward, W: Words> Desk<F, W> {
@@ -105,7 +109,16 @@ impl<F: Forward, W: Words> Desk<F, W> {
             stats: EngineStats::default(),
             pace: Pace::default(),
             rates: Rates::default(),
-            stepped: (0, 0),
+            stepped: Stepped::default(),
+            costs: Some(Costs::default()),
+        }
+    }
+
+    /// One that evaluates no drafts: the same words, one token of a sequence a step.
+    pub fn without_speculation(self) -> Desk<F, W> {
+        Desk {
+            costs: None,
+            ..self
         }
     }
 
@@ -180,14 +193,16 @@ impl<F: Forward, W: Words> Desk<F, W> {
 
     /// Takes one step, if there is anything to compute, and returns whether there was.
     pub fn step(&mut self, now: Time, out: &mut Vec<FromEngine>) -> bool {
-        let plan = self.batch.plan(|rows| self.pace.chunk(rows));
+        let mut plan = self.batch.plan(|rows| self.pace.chunk(rows));
         if plan.runs.is_empty() {
             return false;
         }
         self.stats.steps += 1;
         let draws = |run: &&Run| run.draws && run.tokens.len() == 1;
-        let drawn = plan.runs.iter().filter(draws).count() as u32;
-        self.stepped = (plan.tokens() - drawn, drawn);
+        let sequences = plan.runs.iter().filter(draws).count() as u32;
+        let read = plan.tokens() - sequences;
+        self.speculate(&mut plan);
+        let (drafts, drawn_before) = (plan.tokens() - read - sequences, self.stats.tokens);
         out.extend(
             plan.reused
                 .iter()
@@ -199,16 +214,27 @@ impl<F: Forward, W: Words> Desk<F, W> {
         let results = self.forward.step(&plan);
         assert_eq!(results.len(), plan.runs.len(), "one result for each run");
         for (run, result) in plan.runs.iter().zip(results) {
-            self.stats.prompt_tokens += run.tokens.len() as u64 - u64::from(run.draws);
+            if run.reads != Reads::Drafted {
+                self.stats.prompt_tokens += run.tokens.len() as u64 - u64::from(run.draws);
+            }
             let rows = match result {
                 Ok(rows) => rows,
+                Err(_) if run.reads == Reads::Drafted => {
+                    self.doubt(run.place);
+                    continue;
+                }
                 Err(failure) => {
                     self.close(run.place.attempt, Some(failure), out);
                     continue;
                 }
             };
             self.took_part(run.place.attempt);
-            self.batch.evaluated(run);
+            if let (Some(rows), Reads::Drafted) = (&rows, run.reads) {
+                self.verify(now, run, rows, out);
+                continue;
+            }
+            let end = run.start + run.tokens.len() as u32;
+            self.batch.evaluated(run.place, run.start..end);
             match (rows, run.reads) {
                 (None, _) => assert!(!run.draws, "who draws gets logits"),
                 (Some(rows), Reads::Hidden) => self.embed(now, run, &rows, out),
@@ -225,6 +251,12 @@ impl<F: Forward, W: Words> Desk<F, W> {
                 }
             }
         }
+        self.stepped = Stepped {
+            read,
+            sequences,
+            drafts,
+            drawn: (self.stats.tokens - drawn_before) as u32,
+        };
         if cfg!(debug_assertions) {
             self.check();
         }
@@ -249,9 +281,17 @@ impl<F: Forward, W: Words> Desk<F, W> {
 
     /// The last step took so long; the size of the next ones follows from it.
     pub fn took(&mut self, ms: u64) {
-        let (read, drawn) = self.stepped;
-        self.pace.took(drawn, read, ms);
-        self.rates.took(read, drawn, ms);
+        let Stepped {
+            read,
+            sequences,
+            drafts,
+            ..
+        } = self.stepped;
+        self.pace.took(sequences + drafts, read, ms);
+        self.rates.took(self.stepped, ms);
+        if let Some(costs) = self.costs.as_mut().filter(|_| read == 0) {
+            costs.took(sequences, drafts, ms);
+        }
     }
 
     /// Asserts every rule of the desk and its batch.

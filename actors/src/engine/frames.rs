@@ -129,4 +129,8 @@ pub struct EngineStats {
     pub prefill_rate: u32,
     /// Tokens that one sequence draws in a second, in thousandths, as measured lately; 0 where nothing was.
     pub decode_rate: u32,
+    /// Tokens guessed and evaluated beside the one that was due, since the start.
+    pub drafted_tokens: u64,
+    /// Those of them that turned out right, each of which saved a sequence a step.
+    pub accepted_tokens: u64,
 }

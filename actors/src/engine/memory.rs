@@ -258,6 +258,29 @@ impl Memory {
         true
     }
 
+    /// Takes back what a sequence of `length` tokens does not need.
+    pub(super) fn shrink(&mut self, table: &mut Table, length: u32) {
+        let whole = pages_of(length) as usize;
+        let window = whole.saturating_sub(table.first as usize);
+        for page in table.whole.drain(whole.min(table.whole.len())..) {
+            self.whole.release(page, 0);
+        }
+        for page in table.window.drain(window.min(table.window.len())..) {
+            self.window.release(page, 0);
+        }
+    }
+
+    /// The length of the longest sequence that a table's pages hold the end of.
+    pub(super) fn room(&self, table: &Table) -> u32 {
+        let whole = table.whole.len() as u32;
+        let window = table.first + table.window.len() as u32;
+        let pages = match self.sizes.window {
+            0 => whole,
+            _ => whole.min(window),
+        };
+        pages * PAGE_TOKENS
+    }
+
     /// So many tokens of a sequence are evaluated; `tokens` gives some of them, by position and count.
     /// What is full is remembered, what is seen no more is let go.
     pub(super) fn evaluated(

@@ -123,7 +123,7 @@ impl Forward for NativeForward {
                 want: match run.reads {
                     Reads::Last if run.draws => Want::Logits,
                     Reads::Last => Want::Nothing,
-                    Reads::Every => Want::EveryLogits,
+                    Reads::Every | Reads::Drafted => Want::EveryLogits,
                     Reads::Hidden => Want::Hidden,
                 },
             })

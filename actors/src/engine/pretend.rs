@@ -133,7 +133,9 @@ impl Forward for PretendForward {
             let hidden = |end: u32| hash(end).into_iter().map(|byte| f32::from(byte) / 64.0);
             match run.reads {
                 Reads::Last => run.draws.then(|| logits(end).collect()),
-                Reads::Every => Some((run.start + 1..=end).flat_map(logits).collect()),
+                Reads::Every | Reads::Drafted => {
+                    Some((run.start + 1..=end).flat_map(logits).collect())
+                }
                 Reads::Hidden => Some((run.start + 1..=end).flat_map(hidden).collect()),
             }
         };

@@ -1,13 +1,14 @@
 //! Desks over a pretend forward pass.
 
 mod crowd;
+mod drafts;
 mod endings;
 mod pace;
 mod prefixes;
 mod prompts;
 mod stories;
 
-use super::frames::{FromEngine, ToEngine};
+use super::frames::{EngineStats, FromEngine, ToEngine};
 use super::pretend::{PretendForward, PretendWords, facts};
 use super::*;
 use crate::contract::Time;

@@ -5,6 +5,7 @@ use super::lend::LendArgs;
 use super::{Context, join, models, print, tokio};
 use crate::boot::{self, NodeOptions, Running};
 use crate::engine_child::cores;
+use crate::leaves::EngineOptions;
 use crate::tree::Roles;
 use ::tokio::signal::unix::{Signal, SignalKind, signal};
 use clap::builder::FalseyValueParser;
@@ -73,6 +74,9 @@ pub(super) struct NodeArgs {
     /// Bytes of memory for each engine's KV cache [default: the engine's choice]
     #[arg(long, env = "TROOP_KV_BYTES", value_name = "N")]
     kv_bytes: Option<u64>,
+    /// Keep engines from drafting what a text says again, which is done where it is faster and changes no word
+    #[arg(long, env = "TROOP_NO_SPECULATION", value_parser = FalseyValueParser::new())]
+    no_speculation: bool,
     #[command(flatten)]
     lend: LendArgs,
     /// Seconds that open requests get when the node is asked to stop
@@ -194,8 +198,11 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
         hosts: args.hosts.clone(),
         require_key: args.require_key,
         models: manifests,
-        threads: args.threads.unwrap_or_else(cores::count),
-        kv_bytes: args.kv_bytes,
+        engines: EngineOptions {
+            threads: args.threads.unwrap_or_else(cores::count),
+            kv_bytes: args.kv_bytes,
+            speculation: !args.no_speculation,
+        },
         policy: args.lend.policy(false),
         quic: match args.quic {
             Some(address) => vec![address],
@@ -219,6 +226,7 @@ pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, 
         join: None,
         threads: None,
         kv_bytes: None,
+        no_speculation: false,
         lend: LendArgs::default(),
         grace: 0,
     };

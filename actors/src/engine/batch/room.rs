@@ -1,7 +1,7 @@
-//! Who gets pages, who waits for them, and who gives them up: rules B3, B4 and B5.
+//! Who gets pages, who waits for them, and who gives them up: rules B3 to B6.
 
 use super::super::pages::pages_of;
-use super::{Batch, Group, Held, Key, Place, Plan, Reads};
+use super::{Batch, Group, Held, Key, Place, Plan, Reads, Run};
 use crate::ids::AttemptId;
 use std::ops::Bound;
 
@@ -20,6 +20,38 @@ impl Batch {
             }
         }
         self.evictions > evictions
+    }
+
+    /// Lengthens a run that draws after a single token by drafts of the tokens after it: by as many as may be drawn,
+    /// and as there is room for without taking it from anybody.
+    pub fn draft(&mut self, run: &mut Run, drafts: &[u32]) {
+        assert!(run.draws && run.tokens.len() == 1 && run.reads == Reads::Last);
+        let Place { attempt, choice } = run.place;
+        let group = &self.groups[&attempt];
+        let held = self.running.get_mut(&(group.arrival, run.place));
+        let held = held.expect("who has a run runs");
+        // After the last draft one more token is drawn.
+        let length = group.length(choice);
+        let wanted = (group.length_max - length - 1).min(drafts.len() as u32);
+        self.memory
+            .grow(&mut held.table, length + wanted, held.done);
+        let room = self.memory.room(&held.table) - length;
+        let drafts = &drafts[..wanted.min(room) as usize];
+        if !drafts.is_empty() {
+            run.tokens.extend(drafts);
+            let end = run.start + run.tokens.len() as u32;
+            run.pages = held.table.pages(end);
+            run.window_pages = held.table.window_pages(end);
+            run.reads = Reads::Drafted;
+        }
+    }
+
+    /// Takes back the pages that only drafts needed (B6).
+    pub(super) fn give_back(&mut self) {
+        for ((_, place), held) in &mut self.running {
+            let length = self.groups[&place.attempt].length(place.choice);
+            self.memory.shrink(&mut held.table, length);
+        }
     }
 
     fn evict_youngest(&mut self) {
@@ -63,7 +95,7 @@ impl Batch {
                 // Logits come from evaluating the last token, so that one is never taken as found; and nothing
                 // is, where something is read of every token.
                 let known = match group.reads {
-                    Reads::Last => length - 1,
+                    Reads::Last | Reads::Drafted => length - 1,
                     Reads::Every | Reads::Hidden => 0,
                 };
                 let tokens = group.tokens(place.choice, 0, known);

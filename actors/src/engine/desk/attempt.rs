@@ -2,6 +2,7 @@
 
 use super::super::batch::Reads;
 use super::super::checks;
+use super::super::draft::Drafter;
 use super::Words;
 use super::rows::likely;
 use crate::contract::Time;
@@ -95,6 +96,7 @@ pub(super) struct Choice {
     /// Where it is in the shape it is to have, if it is to have one.
     shape: Option<Matcher>,
     pub(super) finish: Option<Finish>,
+    pub(super) drafter: Drafter,
 }
 
 impl Choice {
@@ -229,6 +231,7 @@ impl Attempt {
                 scan: StopScan::new(&generate.stop),
                 shape: grammar.as_ref().map(Grammar::begin),
                 finish: None,
+                drafter: Drafter::default(),
             };
             for id in &before.ids {
                 if choice.finish.is_some() {

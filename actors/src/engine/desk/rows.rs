@@ -1,6 +1,7 @@
 //! What becomes of a step's numbers: a token drawn, a prompt told back with its odds, a vector.
 
 use super::super::batch::{Place, Run};
+use super::super::draft::Text;
 use super::super::frames::FromEngine;
 use super::{Desk, Forward, Words};
 use crate::contract::Time;
@@ -22,6 +23,12 @@ impl<F: Forward, W: Words> Desk<F, W> {
         let position = choice.ids.len() as u32;
         let drawn = choice.draw(logits, &attempt.ending).and_then(|sampled| {
             choice.add(sampled.id, &attempt.ending, &self.words)?;
+            if self.costs.is_some() {
+                choice.drafter.drew(Text {
+                    prompt: &attempt.prompt,
+                    drawn: &choice.ids,
+                });
+            }
             Ok(sampled)
         });
         let sampled = match drawn {

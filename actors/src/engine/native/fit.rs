@@ -2,6 +2,7 @@
 //! loader goes by it, and whoever only asks gets the same answer.
 
 use super::super::BUDGET_MAX;
+use super::super::batch::MORE_ROWS_MAX;
 use super::share::{self, Means, Share};
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
@@ -12,7 +13,7 @@ use troop_kernels::model::{Facts, Needs, Plan};
 pub struct Fit {
     /// What the model is, with the bytes of its weights and of a page of each kind.
     pub facts: Facts,
-    /// Bytes that a step works in.
+    /// Bytes that a step works in, and its logits.
     pub workspace_bytes: u64,
     /// Pages and context in the memory that is free; the error names the bytes that are missing.
     pub share: Result<Share, String>,
@@ -27,7 +28,9 @@ impl Fit {
             context: usize::MAX,
         };
         let needs = Needs::of(gguf, Isa::detect(), plan).map_err(|error| error.to_string())?;
-        let (facts, workspace_bytes) = (needs.facts, needs.workspace_bytes);
+        let facts = needs.facts;
+        let rows = u64::from(means.sequences_max + MORE_ROWS_MAX);
+        let workspace_bytes = needs.workspace_bytes + rows * facts.logits_bytes();
         let kv_bytes = share::kv_bytes(means, facts.weight_bytes, workspace_bytes);
         let share =
             kv_bytes.and_then(|bytes| share::share((&facts).into(), bytes, means.sequences_max));
