@@ -7,7 +7,8 @@
 //! - every request has ended, each choice of those that were not cancelled has said how, and what was asked twice was
 //!   answered alike;
 //! - no page is held, and nobody runs or waits;
-//! - the process is no larger than it was when it had touched all its pages, but for [`GROWTH_KB_MAX`];
+//! - the process is no larger than it was after a third of the time, when it had touched all its pages and done some of
+//!   everything, but for [`GROWTH_KB_MAX`];
 //! - no stream and no prompt has waited longer than the engine's rates and what was ahead of it explain
 //!   ([`Bounds`]).
 
@@ -105,8 +106,8 @@ fn nothing_leaks_and_nobody_starves() {
     let began = Instant::now();
     child.fill(size.prompt_max);
     let filled = began.elapsed();
-    let (warm_kb, start) = (child.memory_kb(), Instant::now());
-    let mut most_kb = warm_kb;
+    let (touched_kb, start) = (child.memory_kb(), Instant::now());
+    let mut memory_kb = Vec::new();
     let (mut next, mut look) = (start, start);
     let mut rates = (u32::MAX, u32::MAX);
     while start.elapsed() < size.lasts || !child.open.is_empty() {
@@ -124,7 +125,7 @@ fn nothing_leaks_and_nobody_starves() {
         }
         if now >= look {
             child.probe();
-            most_kb = most_kb.max(child.memory_kb());
+            memory_kb.push(child.memory_kb());
             look = now + Duration::from_millis(500);
         }
         child.listen(Duration::from_millis(5));
@@ -138,7 +139,7 @@ fn nothing_leaks_and_nobody_starves() {
         }
     }
     child.probe();
-    let end_kb = child.memory_kb();
+    memory_kb.push(child.memory_kb());
     while child.heard.is_empty() {
         child.listen(Duration::from_secs(60));
     }
@@ -171,8 +172,11 @@ fn nothing_leaks_and_nobody_starves() {
         bounds.gap_ms()
     );
     println!("to the first token, ms: {firsts}; as a part of the bound of each: {used}");
+    let (warming, warm) = memory_kb.split_at(memory_kb.len() / 3);
+    let most = |samples: &[u64]| samples.iter().copied().max().expect("it was looked at");
+    let (warm_kb, most_kb) = (most(warming), most(warm));
     println!(
-        "memory, kB: {warm_kb} with all pages touched, {most_kb} at most, {end_kb} at the end"
+        "memory, kB: {touched_kb} with all pages touched, {warm_kb} after a third of the time, {most_kb} after all"
     );
 
     assert!(child.done.len() >= 5, "there was something to measure");
@@ -248,7 +252,7 @@ fn size() -> Size {
             prompt_max: 1_500,
             tokens_max: 200,
             sequences: 8,
-            open_max: 24,
+            open_max: 16,
         },
         false => Size {
             lasts: Duration::from_secs(12),
@@ -262,7 +266,7 @@ fn size() -> Size {
 
 /// What is open when no more is asked ends within this.
 const ENDS_WITHIN: Duration = Duration::from_secs(300);
-/// Grammars, frames that wait, and what the allocator keeps of them: pages and weights are a hundred times that.
-const GROWTH_KB_MAX: u64 = 24 << 10;
+/// Some grammars more at once than before, and what the allocator keeps of them: a fiftieth of pages and weights.
+const GROWTH_KB_MAX: u64 = 8 << 10;
 /// How long other programs may keep a step from the processors once in a thousand times.
 const HELD_UP_MS: f64 = 2_000.0;
