@@ -20,6 +20,9 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod finish;
+mod floats;
 mod layout;
 pub(crate) mod pack;
 pub mod reference;
@@ -267,9 +270,13 @@ pub(crate) unsafe fn multiply(
             let bytes = matrix.strip_bytes(section, strip);
             // SAFETY: passed on from the caller; packing has asserted the instruction set.
             unsafe {
-                match pack::is_interleaved(matrix.isa, section.format) {
-                    true => interleaved(matrix.isa, section.format, bytes, strip, input, output),
-                    false => reference::strip(matrix, section.format, bytes, strip, input, output),
+                let format = section.format;
+                if pack::is_interleaved(matrix.isa, format) {
+                    interleaved(matrix.isa, format, bytes, strip, input, output);
+                } else if block::is_quantized(format) {
+                    reference::strip(matrix, format, bytes, strip, input, output);
+                } else {
+                    floats::strip(matrix, format, bytes, strip, input, output);
                 }
             }
         }
