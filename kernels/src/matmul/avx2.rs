@@ -1,26 +1,46 @@
-//! The matmul with AVX2: 8 rows in the lanes of a register, a quarter of a strip at a time, two tokens
-//! at once.
+//! The matmul with AVX2: 8 rows in the lanes of a register, a quarter of a strip, up to four tokens at once.
 //!
 //! ```text
 //! bytes to pairs    vpmaddubsw   unsigned weight * signed activation, two to an i16
-//! pairs to fours    vpmaddwd     with ones, to an i32: one block's sum per row after 8 of them
+//! pairs to fours    vpmaddwd     with ones, to an i32
 //! ```
 //!
-//! An i16 holds two products exactly: codes of 6 bits reach 2 * 63 * 127. For Q8_0 the weight's sign is
-//! moved to the activation, so a pair reaches 2 * 128 * 127 = 32,512.
+//! Pairs are added as i16 as long as they cannot overflow, so that few of them have to be joined. A group has 8
+//! pairs of products for each row, two in each of four registers:
+//!
+//! ```text
+//! 4 and 5 bits      all four     8 * 31 * 127 = 31,496     8 vpmaddubsw and 2 vpmaddwd for each block
+//! 6 bits            two          4 * 63 * 127 = 32,004     8 and 4
+//! 8 bits            one          2 * 128 * 127 = 32,512    8 and 8, and 8 to move the weight's sign to the activation
+//! ```
+//!
+//! The limit is two multiplications a cycle, with the 3 or 4 of floats: for 8 rows and 4 bits 7 cycles, 73 operations
+//! a cycle; of 8 bits half as many. Broadcasting activations loads 11 times meanwhile, of 14 possible. All quarters
+//! of a block are multiplied before the next one, so weights are read once, in order, for all tokens of a tile.
 
 use std::arch::x86_64::*;
 
-use super::{Finish, Input, Layout, Output, STRIP, by_form, pack::TILE};
+use super::finish::finish;
+use super::{Input, Layout, Output, STRIP, by_form};
 use crate::block::{BLOCK, Form};
-use crate::gate::gated;
 use crate::gguf::Format;
+use crate::lanes::avx2::Pair;
 use crate::quantize::View;
 
 /// Tokens whose sums are in registers at once.
-const TOKENS: usize = 2;
+const TOKENS: usize = 4;
 /// Rows in a register.
 const ROWS: usize = 8;
+
+/// How far ahead of its use a weight is fetched to the second-level cache, in bytes, where so many tokens are
+/// multiplied at once: the more there is to compute on each byte, the earlier the processor stops looking ahead by
+/// itself. The strips of a thread follow each other, so this runs into the next one.
+const fn ahead(tokens: usize) -> usize {
+    match tokens {
+        1 => 1536,
+        _ => 12 * 1024,
+    }
+}
 
 /// All outputs of one interleaved strip.
 ///
@@ -41,6 +61,8 @@ pub(crate) unsafe fn strip(
         unsafe {
             match input.tokens - token {
                 1 => tokens::<1>(format, bytes, strip, input, token, output),
+                2 => tokens::<2>(format, bytes, strip, input, token, output),
+                3 => tokens::<3>(format, bytes, strip, input, token, output),
                 _ => tokens::<TOKENS>(format, bytes, strip, input, token, output),
             }
         }
@@ -60,46 +82,25 @@ unsafe fn tokens<const M: usize>(
     output: Output<'_>,
 ) {
     let mut results = [[0.0f32; STRIP]; M];
-    for quarter in 0..STRIP / ROWS {
-        // SAFETY: passed on from the caller.
-        let sums = unsafe {
-            by_form!(
-                format,
-                products::<M>(bytes, quarter, input.quantized, token)
-            )
-        };
-        for (result, sum) in results.iter_mut().zip(sums) {
-            // SAFETY: eight floats from `quarter * ROWS` are inside the result.
-            unsafe { _mm256_storeu_ps(result.as_mut_ptr().add(quarter * ROWS), sum) };
-        }
-    }
-    for (index, result) in results.iter().enumerate() {
-        // SAFETY: the outputs of this strip are this thread's.
-        let out = unsafe { output.values.slice_mut(output.at(token + index, strip)) };
-        match output.finish {
-            Finish::Store => out.copy_from_slice(result),
-            Finish::Add => out
-                .iter_mut()
-                .zip(result)
-                .for_each(|(out, result)| *out += result),
-            Finish::Gate(kind) => {
-                for (row, out) in out.iter_mut().enumerate() {
-                    *out = gated(kind, result[row], result[row + TILE]);
-                }
-            }
-        }
+    // SAFETY: passed on from the caller.
+    unsafe {
+        by_form!(
+            format,
+            products::<M>(bytes, input.quantized, token, &mut results)
+        );
+        finish::<Pair>(&results, token, strip, output);
     }
 }
 
 /// # Safety
-/// As for `strip`, the strip's format has this form, and `quarter` is below 4.
+/// As for `strip`, and the strip's format has this form.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const FINE: bool>(
     bytes: &[u8],
-    quarter: usize,
     x: View<'_>,
     token: usize,
-) -> [__m256; M] {
+    results: &mut [[f32; STRIP]; M],
+) {
     let layout = const {
         Layout::of(Form {
             bits: BITS,
@@ -113,66 +114,77 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
     assert!(
         bytes.len() == blocks / together * layout.bytes && x.mass.len() >= (token + M) * blocks
     );
-    let (tile, half) = (quarter / 2, quarter % 2 * 32);
     let low_half = _mm256_set1_epi8(15);
     let upper = _mm256_set1_epi8(if BITS == 6 { 48 } else { 16 });
-    let mut sums = [_mm256_setzero_ps(); M];
+    let mut all_sums = [[_mm256_setzero_ps(); M]; STRIP / ROWS];
     // SAFETY: the lengths asserted above, and by `matmul::multiply` for the activations, cover
-    // every load below.
+    // every load below; a prefetch may be of any address.
     unsafe {
-        for block in 0..blocks {
+        for index in 0..blocks * (STRIP / ROWS) {
+            let (block, quarter) = (index / (STRIP / ROWS), index % (STRIP / ROWS));
             let first = bytes.as_ptr().add(block / together * layout.bytes);
             let at = first.add(block % together * layout.block);
-            let line = |at_line: usize| _mm256_loadu_si256(at.add(at_line + half).cast());
-            let mut dots = [[_mm256_setzero_si256(); 2]; M];
-            if BITS != 8 && centre != 0 {
-                for (m, dots) in dots.iter_mut().enumerate() {
-                    let qsum = x.sum.as_ptr().add(2 * ((token + m) * blocks + block));
-                    *dots = [0, 1].map(|group| _mm256_set1_epi32(-centre * *qsum.add(group)));
+            if token == 0 && quarter == 0 {
+                let share = layout.bytes / together;
+                let ahead = bytes
+                    .as_ptr()
+                    .wrapping_add(block * share + const { ahead(M) });
+                for line in (0..share).step_by(64) {
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(line).cast());
                 }
             }
+            let (tile, half) = (quarter / 2, quarter % 2 * 32);
+            let line = |at_line: usize| _mm256_loadu_si256(at.add(at_line + half).cast());
+            let mut dots = [[_mm256_setzero_si256(); 2]; M];
             // The upper bits of groups 0 and 1, moved down after each load; those of 5 bits share a line.
             let mut uppers = match BITS {
                 5 => [line(layout.upper(tile, 0)); 2],
-                6 => [0, 1].map(|group| line(layout.upper(tile, group))),
+                6 => [line(layout.upper(tile, 0)), line(layout.upper(tile, 1))],
                 _ => [_mm256_setzero_si256(); 2],
             };
-            for load in 0..4 {
-                let codes = line(layout.codes(tile, load));
-                let mut groups = match BITS {
-                    8 => [codes, line(layout.codes(tile, 4 + load))],
-                    _ => [codes, _mm256_srli_epi16::<4>(codes)]
-                        .map(|codes| _mm256_and_si256(codes, low_half)),
-                };
-                if BITS == 5 || BITS == 6 {
-                    let moved = [
-                        _mm256_slli_epi16::<4>(uppers[0]),
-                        match BITS {
+            for pair in 0..2 {
+                // Of two loads, the codes of both groups.
+                let mut both = [[_mm256_setzero_si256(); 2]; 2];
+                for (index, groups) in both.iter_mut().enumerate() {
+                    let load = 2 * pair + index;
+                    let codes = line(layout.codes(tile, load));
+                    *groups = match BITS {
+                        8 => [codes, line(layout.codes(tile, 4 + load))],
+                        _ => [
+                            _mm256_and_si256(codes, low_half),
+                            _mm256_and_si256(_mm256_srli_epi16::<4>(codes), low_half),
+                        ],
+                    };
+                    if BITS == 5 || BITS == 6 {
+                        let low = _mm256_slli_epi16::<4>(uppers[0]);
+                        let high = match BITS {
                             5 => uppers[1],
                             _ => _mm256_slli_epi16::<4>(uppers[1]),
-                        },
-                    ];
-                    for (group, bits) in groups.iter_mut().zip(moved) {
-                        *group = _mm256_or_si256(*group, _mm256_and_si256(bits, upper));
+                        };
+                        groups[0] = _mm256_or_si256(groups[0], _mm256_and_si256(low, upper));
+                        groups[1] = _mm256_or_si256(groups[1], _mm256_and_si256(high, upper));
+                        uppers = match BITS {
+                            5 => [_mm256_srli_epi16::<1>(uppers[0]); 2],
+                            _ => [
+                                _mm256_srli_epi16::<2>(uppers[0]),
+                                _mm256_srli_epi16::<2>(uppers[1]),
+                            ],
+                        };
                     }
-                    uppers = uppers.map(|bits| match BITS {
-                        5 => _mm256_srli_epi16::<1>(bits),
-                        _ => _mm256_srli_epi16::<2>(bits),
-                    });
                 }
                 for (m, dots) in dots.iter_mut().enumerate() {
                     let q = x.q.as_ptr().add((token + m) * x.columns + block * BLOCK);
                     for (group, dot) in dots.iter_mut().enumerate() {
-                        let four = q.add(group * 16 + load * 4).cast::<i32>();
-                        let four = _mm256_set1_epi32(four.read_unaligned());
-                        let pairs = match BITS {
-                            8 => signed_pairs(groups[group], four),
-                            _ => _mm256_maddubs_epi16(groups[group], four),
-                        };
-                        *dot = add_fours(*dot, pairs);
+                        let q = q.add(group * 16 + pair * 8).cast::<i32>();
+                        let fours = [
+                            _mm256_set1_epi32(q.read_unaligned()),
+                            _mm256_set1_epi32(q.add(1).read_unaligned()),
+                        ];
+                        *dot = add_products::<BITS>(*dot, [both[0][group], both[1][group]], fours);
                     }
                 }
             }
+            let sums = &mut all_sums[quarter];
             let number = |index: usize| {
                 let at = layout.numbers + index * STRIP * 2;
                 halves(first.add(at + quarter * ROWS * 2))
@@ -187,14 +199,24 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
             };
             for m in 0..M {
                 let at = (token + m) * blocks + block;
+                let mut dots = [whole::<BITS>(dots[m][0]), whole::<BITS>(dots[m][1])];
+                if BITS != 8 && centre != 0 {
+                    let shift = _mm_cvtsi32_si128(centre.trailing_zeros() as i32);
+                    let q_sum = x.sum.as_ptr().add(2 * at);
+                    for (group, dot) in dots.iter_mut().enumerate() {
+                        let less = _mm256_sll_epi32(_mm256_set1_epi32(*q_sum.add(group)), shift);
+                        *dot = _mm256_sub_epi32(*dot, less);
+                    }
+                }
                 if FINE && !OFFSET {
-                    let [dot0, dot1] = dots[m].map(|dot| _mm256_cvtepi32_ps(dot));
+                    let [dot0, dot1] = dots.map(|dot| _mm256_cvtepi32_ps(dot));
                     let t = _mm256_mul_ps(dot0, _mm256_set1_ps(x.scale[2 * at]));
                     sums[m] = _mm256_fmadd_ps(t, scale, sums[m]);
                     let t = _mm256_mul_ps(dot1, _mm256_set1_ps(x.scale[2 * at + 1]));
                     sums[m] = _mm256_fmadd_ps(t, _mm256_mul_ps(number(0), fine(1)), sums[m]);
                 } else {
-                    sums[m] = _mm256_fmadd_ps(scaled(dots[m], x.scale, at), scale, sums[m]);
+                    sums[m] =
+                        _mm256_fmadd_ps(scaled(dots, x.scale.as_ptr().add(2 * at)), scale, sums[m]);
                 }
                 if OFFSET {
                     let mass = _mm256_set1_ps(*x.mass.as_ptr().add(at));
@@ -209,7 +231,12 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
             }
         }
     }
-    sums
+    for (quarter, sums) in all_sums.iter().enumerate() {
+        for (result, sum) in results.iter_mut().zip(sums) {
+            // SAFETY: eight floats from `quarter * ROWS` are inside the result.
+            unsafe { _mm256_storeu_ps(result.as_mut_ptr().add(quarter * ROWS), *sum) };
+        }
+    }
 }
 
 /// Pairs of products of codes of 8 bits, whose centre is 128, with activations.
@@ -219,18 +246,47 @@ fn signed_pairs(codes: __m256i, four: __m256i) -> __m256i {
     _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(four, signed))
 }
 
-/// Adds pairs of products, joined to fours, to the sums of eight rows.
+/// Adds the products of two registers of codes, four to a row, to the sums of eight rows: i16 and two for each
+/// row where all of a group fit in them, else i32.
 #[target_feature(enable = "avx2")]
-fn add_fours(sums: __m256i, pairs: __m256i) -> __m256i {
-    _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+fn add_products<const BITS: usize>(
+    sums: __m256i,
+    codes: [__m256i; 2],
+    fours: [__m256i; 2],
+) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    if BITS == 8 {
+        let low = _mm256_madd_epi16(signed_pairs(codes[0], fours[0]), ones);
+        let high = _mm256_madd_epi16(signed_pairs(codes[1], fours[1]), ones);
+        return _mm256_add_epi32(sums, _mm256_add_epi32(low, high));
+    }
+    let low = _mm256_maddubs_epi16(codes[0], fours[0]);
+    let pairs = _mm256_add_epi16(low, _mm256_maddubs_epi16(codes[1], fours[1]));
+    match BITS {
+        6 => _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, ones)),
+        _ => _mm256_add_epi16(sums, pairs),
+    }
+}
+
+/// What `add_products` has added, as i32.
+#[target_feature(enable = "avx2")]
+fn whole<const BITS: usize>(sums: __m256i) -> __m256i {
+    match BITS {
+        6 | 8 => sums,
+        _ => _mm256_madd_epi16(sums, _mm256_set1_epi16(1)),
+    }
 }
 
 /// The sums of a block's two groups of activations, scaled and added.
+///
+/// # Safety
+/// `scales` points to two of them.
 #[target_feature(enable = "avx2,fma")]
-fn scaled(dots: [__m256i; 2], scales: &[f32], block: usize) -> __m256 {
-    let scale = |group: usize| _mm256_set1_ps(scales[2 * block + group]);
-    let group0 = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[0]), scale(0));
-    _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[1]), scale(1), group0)
+unsafe fn scaled(dots: [__m256i; 2], scales: *const f32) -> __m256 {
+    // SAFETY: promised by the caller.
+    let (scale0, scale1) = unsafe { (_mm256_set1_ps(*scales), _mm256_set1_ps(*scales.add(1))) };
+    let group0 = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[0]), scale0);
+    _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[1]), scale1, group0)
 }
 
 /// Eight f16 numbers, widened.
