@@ -33,6 +33,10 @@ kernels-bench *ARGS:
 bench-speculation +MODELS:
     cargo run --release --quiet -p troop-actors --example bench_speculation -- {{MODELS}}
 
+# troop and llama.cpp, built for this machine, alternately on the same files: medians and ratios.
+bench-engine *ARGS:
+    runtime/tests/rival/run {{ARGS}}
+
 # Calls, letters and tokens between two nodes, beside bare QUIC.
 bench-cluster:
     cargo run --release --quiet -p troop --example bench_cluster
