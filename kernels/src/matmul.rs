@@ -209,11 +209,28 @@ impl Matrix {
     }
 
     fn multiply_alone(&self, tokens: usize, x: &[f32], finish: Finish, out: &mut [f32]) {
-        assert_eq!(x.len(), tokens * self.columns);
         let quantized = match self.is_quantized() {
             true => Quantized::new(self.isa, self.columns, x).expect("the activations are finite"),
             false => Quantized::default(),
         };
+        self.multiply_prepared(tokens, x, &quantized, finish, out);
+    }
+
+    /// What `multiply` does, of rows that are quantized already where that is wanted: what a bench times.
+    pub fn multiply_into(&self, tokens: usize, x: &[f32], quantized: &Quantized, out: &mut [f32]) {
+        assert_eq!(self.rows, Rows::Joined, "gated products are not stored");
+        self.multiply_prepared(tokens, x, quantized, Finish::Store, out);
+    }
+
+    fn multiply_prepared(
+        &self,
+        tokens: usize,
+        x: &[f32],
+        quantized: &Quantized,
+        finish: Finish,
+        out: &mut [f32],
+    ) {
+        assert_eq!(x.len(), tokens * self.columns);
         let input = Input {
             tokens,
             floats: x,
@@ -222,20 +239,14 @@ impl Matrix {
         let stride = self.output_columns();
         assert_eq!(out.len(), tokens * stride);
         let values = Shared::new(out);
-        // SAFETY: this thread alone has the output.
-        unsafe {
-            multiply(
-                self,
-                0..self.strips(),
-                input,
-                Output {
-                    values: &values,
-                    first: 0,
-                    stride,
-                    finish,
-                },
-            )
+        let output = Output {
+            values: &values,
+            first: 0,
+            stride,
+            finish,
         };
+        // SAFETY: this thread alone has the output.
+        unsafe { multiply(self, 0..self.strips(), input, output) };
     }
 
     pub(crate) fn strip_bytes(&self, section: &Section, strip: usize) -> &[u8] {

@@ -1,0 +1,239 @@
+//! Each operation alone, beside the machine's limits: which of them is worth another hour.
+//!
+//! ```text
+//! cargo run --release -p troop-kernels --example bench_kernels -- [FILTER] [threads] [isa] [--json]
+//! ```
+//!
+//! Every thread works on data of its own at the same time as the others; a figure is the best of some rounds,
+//! of all threads together. What is bound by memory is said in GB/s of what it has to read, and works on more than
+//! the caches hold; what is bound by arithmetic in 10^9 operations a second, a multiplication and an addition
+//! being two.
+
+#[path = "../bench/limits.rs"]
+mod limits;
+
+use std::error::Error;
+use std::sync::Barrier;
+use std::time::Instant;
+
+use limits::Limits;
+use troop_kernels::attention::{self, Cache, PAGE_TOKENS, Query};
+use troop_kernels::block::SUPPORTED;
+use troop_kernels::gguf::Format;
+use troop_kernels::isa::Isa;
+use troop_kernels::matmul::{Matrix, Rows, Source};
+use troop_kernels::norm;
+use troop_kernels::quantize::{self, GROUP, Quantized, ViewMut};
+use troop_kernels::rope::{self, Pairing, Turning};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (flags, words): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|word| word.starts_with("--"));
+    let json = flags.iter().any(|flag| flag == "--json");
+    let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let threads: usize = words.get(1).map_or(Ok(cores), |text| text.parse())?;
+    let isa = Isa::available()
+        .into_iter()
+        .rfind(|isa| words.get(2).is_none_or(|name| name == isa.name()))
+        .ok_or("no such instruction set here")?;
+    let bench = Bench {
+        filter: words.first().cloned().unwrap_or_default(),
+        isa,
+        threads: threads.max(1),
+        json,
+    };
+    println!("{} on {} threads", isa.name(), bench.threads);
+    println!("{}", Limits::measure(LARGE, bench.threads));
+    for format in SUPPORTED {
+        bench.matmuls(format);
+    }
+    bench.attention();
+    bench.small();
+    println!("{}", Limits::measure(LARGE, bench.threads));
+    Ok(())
+}
+
+struct Bench {
+    filter: String,
+    isa: Isa,
+    threads: usize,
+    json: bool,
+}
+
+/// What one call reads and computes.
+#[derive(Clone, Copy)]
+struct Work {
+    bytes: f64,
+    operations: f64,
+}
+
+impl Bench {
+    /// Times `make()`'s function on every thread at once, and says how fast it was.
+    fn measure<F: FnMut()>(&self, name: &str, work: Work, make: impl Fn() -> F + Sync) {
+        if !name.contains(&self.filter) {
+            return;
+        }
+        let barrier = Barrier::new(self.threads);
+        let run = || {
+            let mut function = make();
+            function();
+            let mut times = Vec::new();
+            for _ in 0..ROUNDS {
+                barrier.wait();
+                let start = now();
+                function();
+                barrier.wait();
+                times.push(start.elapsed().as_secs_f64());
+            }
+            times.into_iter().fold(f64::MAX, f64::min)
+        };
+        let best = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(run)).collect();
+            let times = threads.into_iter().map(|thread| thread.join());
+            times.map(|time| time.unwrap_or(f64::MAX)).fold(0.0, f64::max)
+        });
+        let all = self.threads as f64 / best / 1e9;
+        let (read, computed) = (work.bytes * all, work.operations * all);
+        match self.json {
+            true => println!("{{\"name\":\"{name}\",\"gb_s\":{read:.2},\"gop_s\":{computed:.2}}}"),
+            false => println!("{name:32} {:9.1} us {read:8.1} GB/s {computed:9.1} Gop/s", best * 1e6),
+        }
+    }
+
+    /// A matrix too large for the caches times one row, and a small one times many.
+    fn matmuls(&self, format: Format) {
+        let shapes = [(1, LARGE), (4, LARGE), (8, SMALL), (64, SMALL)];
+        for (tokens, bytes) in shapes {
+            let name = format!("matmul {} x {tokens}", format.name());
+            let row_bytes = format.row_bytes(COLUMNS).expect("whole blocks");
+            let rows = (bytes / row_bytes).next_multiple_of(32);
+            let work = Work {
+                bytes: (rows * row_bytes) as f64,
+                operations: (2 * rows * COLUMNS * tokens) as f64,
+            };
+            self.measure(&name, work, || {
+                // Numbers of every kind stay finite with such bytes.
+                let bytes: Vec<u8> = (0..rows * row_bytes).map(|i| (i * 7 % 120) as u8).collect();
+                let source = Source {
+                    name: "weights",
+                    format,
+                    rows,
+                    columns: COLUMNS,
+                    bytes: &bytes,
+                };
+                let matrix = Matrix::new(self.isa, Rows::Joined, &[source]).expect("it fits");
+                let x = numbers(tokens * COLUMNS);
+                let quantized = Quantized::new(self.isa, COLUMNS, &x).expect("finite numbers");
+                let mut out = vec![0.0; tokens * matrix.output_columns()];
+                move || matrix.multiply_into(tokens, &x, &quantized, &mut out)
+            });
+        }
+    }
+
+    /// Three query heads of one key and value head: one token's, and eight tokens' together.
+    fn attention(&self) {
+        for width in [64, 128, 256] {
+            for (tokens, depth) in [(1, 512), (1, 2048), (8, 512), (8, 2048)] {
+                let name = format!("attention {width} x {tokens} at {depth}");
+                let heads = 3 * tokens;
+                let work = Work {
+                    bytes: (4 * depth * width) as f64,
+                    operations: (4 * depth * width * heads) as f64,
+                };
+                self.measure(&name, work, || {
+                    let part = 2 * PAGE_TOKENS * width;
+                    let pages: Vec<Vec<u16>> = (0..depth / PAGE_TOKENS)
+                        .map(|page| (0..part).map(|i| ((i * 31 + page) % 0x3800) as u16).collect())
+                        .collect();
+                    let q = numbers(heads * width);
+                    let mut out = vec![0.0; heads * width];
+                    let mut scratch = vec![0.0; attention::scratch_len(depth)];
+                    let isa = self.isa;
+                    move || {
+                        let pages: Vec<&[u16]> = pages.iter().map(Vec::as_slice).collect();
+                        let cache = Cache {
+                            head_width: width,
+                            pages: &pages,
+                        };
+                        let query = |q| Query {
+                            q,
+                            first: 0,
+                            end: depth,
+                        };
+                        let queries: Vec<Query<'_>> = q.chunks_exact(width).map(query).collect();
+                        let mut out: Vec<&mut [f32]> = out.chunks_exact_mut(width).collect();
+                        let finite =
+                            attention::attend(isa, cache, 0.1, &queries, &mut scratch, &mut out);
+                        assert!(finite);
+                    }
+                });
+            }
+        }
+    }
+
+    /// What happens to each row between the large operations.
+    fn small(&self) {
+        let work = |operations: usize| Work {
+            bytes: (4 * COLUMNS * TOKENS) as f64,
+            operations: (operations * COLUMNS * TOKENS) as f64,
+        };
+        let isa = self.isa;
+        self.measure("quantize", work(4), || {
+            let x = numbers(COLUMNS * TOKENS);
+            let mut all = Quantized::new(isa, COLUMNS, &x).expect("finite numbers");
+            move || {
+                let out = ViewMut {
+                    q: &mut all.q,
+                    scale: &mut all.scale,
+                    sum: &mut all.sum,
+                    mass: &mut all.mass,
+                };
+                assert_eq!(x.len() / GROUP, out.scale.len());
+                assert!(quantize::quantize(isa, &x, out));
+            }
+        });
+        self.measure("norm", work(4), || {
+            let x = numbers(COLUMNS * TOKENS);
+            let weight = numbers(COLUMNS);
+            let mut out = vec![0.0; COLUMNS];
+            move || {
+                for x in x.chunks_exact(COLUMNS) {
+                    assert!(norm::rms(isa, x, &weight, 1e-5, &mut out));
+                }
+            }
+        });
+        self.measure("rope", work(3), || {
+            let mut x = numbers(COLUMNS * TOKENS);
+            let mut table = rope::Table::new(Turning::plain(Pairing::Neighbours, WIDTH, 1e5), None);
+            table.reach(TOKENS);
+            move || {
+                for (position, x) in x.chunks_exact_mut(COLUMNS).enumerate() {
+                    rope::turn(isa, table.pairing(), x, WIDTH, table.at(position));
+                }
+            }
+        });
+    }
+}
+
+/// Numbers on both sides of zero.
+fn numbers(count: usize) -> Vec<f32> {
+    let number = |i: usize| (i * 37 % 201) as f32 / 100.0 - 1.0;
+    (0..count).map(number).collect()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a bench measures time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+const ROUNDS: usize = 40;
+/// Length of a row: whole blocks of every format.
+const COLUMNS: usize = 768;
+/// Rows that the small operations work on.
+const TOKENS: usize = 64;
+/// Width of a head for rope.
+const WIDTH: usize = 64;
+/// Bytes of weights that no cache holds, and bytes that the second level does.
+const LARGE: usize = 96 << 20;
+const SMALL: usize = 384 << 10;
