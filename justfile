@@ -33,6 +33,10 @@ kernels-bench *ARGS:
 bench-speculation +MODELS:
     cargo run --release --quiet -p troop-actors --example bench_speculation -- {{MODELS}}
 
+# Each operation alone, beside what the machine can do: [FILTER] [threads] [isa].
+bench-kernels *ARGS:
+    cargo run --release --quiet -p troop-kernels --example bench_kernels -- {{ARGS}}
+
 # troop and llama.cpp, built for this machine, alternately on the same files: medians and ratios.
 bench-engine *ARGS:
     runtime/tests/rival/run {{ARGS}}

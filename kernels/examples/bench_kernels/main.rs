@@ -43,14 +43,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         threads: threads.max(1),
         json,
     };
-    println!("{} on {} threads", isa.name(), bench.threads);
-    println!("{}", Limits::measure(LARGE, bench.threads));
+    bench.limits();
     for format in SUPPORTED {
         bench.matmuls(format);
     }
     bench.attention();
     bench.small();
-    println!("{}", Limits::measure(LARGE, bench.threads));
+    bench.limits();
     Ok(())
 }
 
@@ -91,19 +90,33 @@ impl Bench {
         let best = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(run)).collect();
             let times = threads.into_iter().map(|thread| thread.join());
-            times.map(|time| time.unwrap_or(f64::MAX)).fold(0.0, f64::max)
+            times
+                .map(|time| time.unwrap_or(f64::MAX))
+                .fold(0.0, f64::max)
         });
         let all = self.threads as f64 / best / 1e9;
         let (read, computed) = (work.bytes * all, work.operations * all);
         match self.json {
             true => println!("{{\"name\":\"{name}\",\"gb_s\":{read:.2},\"gop_s\":{computed:.2}}}"),
-            false => println!("{name:32} {:9.1} us {read:8.1} GB/s {computed:9.1} Gop/s", best * 1e6),
+            false => println!(
+                "{name:32} {:9.1} us {read:8.1} GB/s {computed:9.1} Gop/s",
+                best * 1e6
+            ),
         }
     }
 
-    /// A matrix too large for the caches times one row, and a small one times many.
+    fn limits(&self) {
+        let (isa, threads) = (self.isa.name(), self.threads);
+        let limits = Limits::measure(LARGE, threads);
+        match self.json {
+            true => println!("{}", limits.json()),
+            false => println!("{isa} on {threads} threads: {limits}"),
+        }
+    }
+
+    /// A matrix too large for the caches times a few rows, and a small one times many.
     fn matmuls(&self, format: Format) {
-        let shapes = [(1, LARGE), (4, LARGE), (8, SMALL), (64, SMALL)];
+        let shapes = [(1, LARGE), (4, LARGE), (8, LARGE), (64, SMALL)];
         for (tokens, bytes) in shapes {
             let name = format!("matmul {} x {tokens}", format.name());
             let row_bytes = format.row_bytes(COLUMNS).expect("whole blocks");
@@ -144,7 +157,11 @@ impl Bench {
                 self.measure(&name, work, || {
                     let part = 2 * PAGE_TOKENS * width;
                     let pages: Vec<Vec<u16>> = (0..depth / PAGE_TOKENS)
-                        .map(|page| (0..part).map(|i| ((i * 31 + page) % 0x3800) as u16).collect())
+                        .map(|page| {
+                            (0..part)
+                                .map(|i| ((i * 31 + page) % 0x3800) as u16)
+                                .collect()
+                        })
                         .collect();
                     let q = numbers(heads * width);
                     let mut out = vec![0.0; heads * width];

@@ -23,6 +23,19 @@ use crate::quantize::View;
 /// Tokens whose sums are in registers at once.
 const TOKENS: usize = 6;
 
+/// How far ahead of its use a weight is fetched to the second-level cache, in bytes, where so many tokens are
+/// multiplied at once. The strips of a thread follow each other, so this runs into the next one.
+///
+/// The more there is to compute on each byte, the earlier the processor stops looking ahead by itself. For one
+/// token it hardly matters (Q8_0 on two threads: 25 to 29 GB/s); for 8 tokens times 96 MiB of weights, Q8_0 takes
+/// 5.9 ms instead of 14.5 and Q4_1 9.3 instead of 14.2.
+const fn ahead(tokens: usize) -> usize {
+    match tokens {
+        1 => 1536,
+        _ => 12 * 1024,
+    }
+}
+
 /// All outputs of one interleaved strip.
 ///
 /// # Safety
@@ -135,6 +148,15 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
             let first = bytes.as_ptr().add(block / together * layout.bytes);
             let at = first.add(block % together * layout.block);
             let line = |at_line: usize| _mm512_loadu_si512(at.add(at_line).cast());
+            if token == 0 {
+                let share = layout.bytes / together;
+                let ahead = bytes
+                    .as_ptr()
+                    .wrapping_add(block * share + const { ahead(M) });
+                for line in (0..share).step_by(64) {
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(line).cast());
+                }
+            }
             // Per token: group 0 of both tiles, then group 1.
             let mut dots = [[_mm512_setzero_si512(); 4]; M];
             if centre != 0 {
