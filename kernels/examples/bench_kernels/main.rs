@@ -144,45 +144,46 @@ impl Bench {
         }
     }
 
-    /// Three query heads of one key and value head: one token's, and eight tokens' together.
+    /// Three query heads of each key and value head: one token's, and eight tokens' together. Keys and values lie
+    /// as in the pages of a model with many layers, so one token's come from memory.
     fn attention(&self) {
         for width in [64, 128, 256] {
             for (tokens, depth) in [(1, 512), (1, 2048), (8, 512), (8, 2048)] {
                 let name = format!("attention {width} x {tokens} at {depth}");
                 let heads = 3 * tokens;
+                let parts = if tokens == 1 { 96 } else { 2 };
                 let work = Work {
-                    bytes: (4 * depth * width) as f64,
-                    operations: (4 * depth * width * heads) as f64,
+                    bytes: (4 * depth * width * parts) as f64,
+                    operations: (4 * depth * width * heads * parts) as f64,
                 };
                 self.measure(&name, work, || {
                     let part = 2 * PAGE_TOKENS * width;
-                    let pages: Vec<Vec<u16>> = (0..depth / PAGE_TOKENS)
-                        .map(|page| {
-                            (0..part)
-                                .map(|i| ((i * 31 + page) % 0x3800) as u16)
-                                .collect()
-                        })
-                        .collect();
+                    let pages = depth / PAGE_TOKENS;
+                    let number = |i: usize| (i * 31 % 0x3800) as u16;
+                    let pool: Vec<u16> = (0..pages * parts * part).map(number).collect();
                     let q = numbers(heads * width);
                     let mut out = vec![0.0; heads * width];
                     let mut scratch = vec![0.0; attention::scratch_len(depth)];
                     let isa = self.isa;
                     move || {
-                        let pages: Vec<&[u16]> = pages.iter().map(Vec::as_slice).collect();
-                        let cache = Cache {
-                            head_width: width,
-                            pages: &pages,
-                        };
-                        let query = |q| Query {
-                            q,
-                            first: 0,
-                            end: depth,
-                        };
-                        let queries: Vec<Query<'_>> = q.chunks_exact(width).map(query).collect();
-                        let mut out: Vec<&mut [f32]> = out.chunks_exact_mut(width).collect();
-                        let finite =
-                            attention::attend(isa, cache, 0.1, &queries, &mut scratch, &mut out);
-                        assert!(finite);
+                        for index in 0..parts {
+                            let page = |page: usize| &pool[(page * parts + index) * part..][..part];
+                            let pages: Vec<&[u16]> = (0..pages).map(page).collect();
+                            let cache = Cache {
+                                head_width: width,
+                                pages: &pages,
+                            };
+                            let query = |q| Query {
+                                q,
+                                first: 0,
+                                end: depth,
+                            };
+                            let queries: Vec<Query<'_>> =
+                                q.chunks_exact(width).map(query).collect();
+                            let mut out: Vec<&mut [f32]> = out.chunks_exact_mut(width).collect();
+                            let (scratch, out) = (&mut scratch, &mut out);
+                            assert!(attention::attend(isa, cache, 0.1, &queries, scratch, out));
+                        }
                     }
                 });
             }

@@ -15,8 +15,8 @@
 //! buffers below sound.
 //!
 //! A step of one or two tokens is decoding, where a barrier costs more than a row. There every thread norms
-//! and quantizes the rows for itself, and stores the keys that it attends to, so five of the barriers
-//! above remain. The results are the same; only who computes them differs.
+//! and quantizes the rows for itself, so six of the barriers above remain. The results are the same; only
+//! who computes them differs.
 
 mod attend;
 mod feed;
@@ -154,13 +154,11 @@ impl Pass<'_> {
         let faults = (Operation::AttentionNorm, Operation::AttentionInput);
         self.norm(place, index, 0..tokens, norm, qkv, faults);
         self.multiply(place, qkv, tokens, &self.normed, &self.qkv, Finish::Store);
-        if !self.alone {
-            for row in place.part(tokens) {
-                let kv_heads = self.model.facts.kv_heads;
-                (0..kv_heads).for_each(|kv_head| self.store(index, layer, row, kv_head));
-            }
-            place.barrier();
+        let kv_heads = self.model.facts.kv_heads;
+        for one in place.part(tokens * kv_heads) {
+            self.store(index, layer, one / kv_heads, one % kv_heads);
         }
+        place.barrier();
         self.attend(place, index, layer);
         place.barrier();
         let output = &layer.attention_output;

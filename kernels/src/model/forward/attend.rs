@@ -61,71 +61,99 @@ impl Pass<'_> {
         }
     }
 
-    /// Attention of this thread's share of (rows, kv head).
+    /// Attention of this thread's share: query heads of some rows of a run, cut so that all threads see about as
+    /// many keys. The heads that share keys and the rows that do are taken together as far as the cut allows.
     pub(super) fn attend(&self, place: &Place<'_>, index: usize, layer: &Layer) {
         let facts = &self.model.facts;
         let group = facts.heads / facts.kv_heads;
-        let width = facts.head_width;
+        let costs = || self.pieces().map(|piece| self.cost(layer, &piece));
+        let all: usize = costs().sum::<usize>() * facts.heads;
+        let mut before = 0;
+        for (piece, cost) in self.pieces().zip(costs()) {
+            for kv_head in 0..facts.kv_heads {
+                let first = kv_head * group;
+                let thread = |head: &usize| (before + (head - first) * cost) * place.count / all;
+                let of_group = first..first + group;
+                let mut heads = of_group.filter(|head| thread(head) == place.index);
+                if let Some(start) = heads.next() {
+                    let end = heads.next_back().unwrap_or(start) + 1;
+                    self.attend_piece(place, index, layer, &piece, kv_head, start..end);
+                }
+                before += group * cost;
+            }
+        }
+    }
+
+    /// The rows of each run, a few at a time.
+    fn pieces(&self) -> impl Iterator<Item = Piece> {
+        let mut ended = 0;
+        let runs = self.runs.iter().enumerate();
+        runs.flat_map(move |(run, of_run)| {
+            let first = ended;
+            ended += of_run.tokens.len();
+            let end = ended;
+            let starts = (first..end).step_by(ATTENTION_TOKENS);
+            starts.map(move |start| Piece {
+                run,
+                rows: start..end.min(start + ATTENTION_TOKENS),
+            })
+        })
+    }
+
+    /// What attention of one head of a piece takes: keys times rows, and something for each row itself.
+    fn cost(&self, layer: &Layer, piece: &Piece) -> usize {
+        let keys = |row: usize| self.seen(layer, self.rows[row].position).len();
+        piece.rows.clone().map(|row| keys(row) + PAGE_TOKENS).sum()
+    }
+
+    fn attend_piece(
+        &self,
+        place: &Place<'_>,
+        index: usize,
+        layer: &Layer,
+        piece: &Piece,
+        kv_head: usize,
+        heads: Range<usize>,
+    ) {
+        let width = self.model.facts.head_width;
+        let rows = &piece.rows;
+        let (table, pool) = self.table(piece.run, layer);
+        let seen = |row: usize| self.seen(layer, self.rows[row].position);
+        let first_page = seen(rows.start).start / PAGE_TOKENS;
+        let end_page = seen(rows.end - 1).end.div_ceil(PAGE_TOKENS);
+        // SAFETY: pages and queries are not written in this phase.
+        let pages: Vec<&[u16]> = table.pages[first_page - table.first..end_page - table.first]
+            .iter()
+            .map(|page| unsafe { pool.slice(self.part(*page, layer, kv_head)) })
+            .collect();
+        let cache = Cache {
+            head_width: width,
+            pages: &pages,
+        };
+        let mut queries = Vec::with_capacity(rows.len() * heads.len());
+        let mut out = Vec::with_capacity(rows.len() * heads.len());
+        for row in rows.clone() {
+            let seen = seen(row);
+            for head in heads.clone() {
+                let at = row * self.sizes.qkv + head * width;
+                let to = row * self.sizes.mixed + head * width;
+                // SAFETY: queries are not written in this phase, and each head of a row belongs to one thread.
+                unsafe {
+                    queries.push(Query {
+                        q: self.qkv.slice(at..at + width),
+                        first: seen.start - first_page * PAGE_TOKENS,
+                        end: seen.end - first_page * PAGE_TOKENS,
+                    });
+                    out.push(self.mixed.slice_mut(to..to + width));
+                }
+            }
+        }
         let scratch = place.index * self.sizes.scores..(place.index + 1) * self.sizes.scores;
         // SAFETY: the scratch of a thread is its own.
         let scratch = unsafe { self.scores.slice_mut(scratch) };
-        let scale = self.model.score_scale;
-        let mut first_row = 0;
-        let mut item = 0;
-        for (run_index, run) in self.runs.iter().enumerate() {
-            let (table, pool) = self.table(run_index, layer);
-            for start in (0..run.tokens.len()).step_by(ATTENTION_TOKENS) {
-                let end = (start + ATTENTION_TOKENS).min(run.tokens.len());
-                let rows = first_row + start..first_row + end;
-                for kv_head in 0..facts.kv_heads {
-                    // Later rows see more keys, so neighbours go to different threads.
-                    item += 1;
-                    if item % place.count != place.index {
-                        continue;
-                    }
-                    if self.alone {
-                        let store = |row| self.store(index, layer, row, kv_head);
-                        rows.clone().for_each(store);
-                    }
-                    let seen = |row: usize| self.seen(layer, self.rows[row].position);
-                    let first_page = seen(rows.start).start / PAGE_TOKENS;
-                    let end_page = seen(rows.end - 1).end.div_ceil(PAGE_TOKENS);
-                    // SAFETY: pages and queries are not written in this phase.
-                    let pages: Vec<&[u16]> = table.pages
-                        [first_page - table.first..end_page - table.first]
-                        .iter()
-                        .map(|page| unsafe { pool.slice(self.part(*page, layer, kv_head)) })
-                        .collect();
-                    let cache = Cache {
-                        head_width: width,
-                        pages: &pages,
-                    };
-                    let mut queries = Vec::with_capacity(rows.len() * group);
-                    let mut out = Vec::with_capacity(rows.len() * group);
-                    for row in rows.clone() {
-                        let seen = seen(row);
-                        for head in kv_head * group..(kv_head + 1) * group {
-                            let at = row * self.sizes.qkv + head * width;
-                            let to = row * self.sizes.mixed + head * width;
-                            // SAFETY: queries are not written in this phase, and each result
-                            // belongs to one item, which belongs to one thread.
-                            unsafe {
-                                queries.push(Query {
-                                    q: self.qkv.slice(at..at + width),
-                                    first: seen.start - first_page * PAGE_TOKENS,
-                                    end: seen.end - first_page * PAGE_TOKENS,
-                                });
-                                out.push(self.mixed.slice_mut(to..to + width));
-                            }
-                        }
-                    }
-                    let isa = self.model.isa;
-                    if !attention::attend(isa, cache, scale, &queries, scratch, &mut out) {
-                        self.fault(run_index, index, Operation::Scores);
-                    }
-                }
-            }
-            first_row += run.tokens.len();
+        let (isa, scale) = (self.model.isa, self.model.score_scale);
+        if !attention::attend(isa, cache, scale, &queries, scratch, &mut out) {
+            self.fault(piece.run, index, Operation::Scores);
         }
     }
 
@@ -151,6 +179,13 @@ impl Pass<'_> {
     }
 }
 
+/// Rows of one run that share the reading of keys and values.
+struct Piece {
+    run: usize,
+    /// In the step.
+    rows: Range<usize>,
+}
+
 fn add(values: &mut [f32], bias: &[f32]) {
     values
         .iter_mut()
@@ -158,5 +193,5 @@ fn add(values: &mut [f32], bias: &[f32]) {
         .for_each(|(value, bias)| *value += bias);
 }
 
-/// Rows that share the reading of keys and values in one item of attention.
+/// Rows of a piece, at most.
 const ATTENTION_TOKENS: usize = 8;
