@@ -138,6 +138,7 @@ impl Core for Tray {
                     deliveries: 0,
                 };
                 self.parcels.insert(parcel.id, slot);
+                self.forget.retain(|forgotten| *forgotten != parcel.id);
                 self.keep.push(*parcel);
             }
             Input::Persisted { write } => {
@@ -161,6 +162,10 @@ impl Core for Tray {
                         self.due.remove(&(due, parcel));
                     }
                     self.keep.retain(|kept| kept.id != parcel);
+                    // Should it be posted again, the write that is on its way is not the one that keeps it.
+                    if let Some((_, ids)) = &mut self.flight {
+                        ids.retain(|id| *id != parcel);
+                    }
                     self.forget.push(parcel);
                 }
             }
@@ -306,6 +311,23 @@ mod tests {
     fn what_the_disk_holds_is_delivered_after_a_restart() {
         let mut tray = Tray::new(vec![parcel(1), parcel(2)], Time(7));
         assert_eq!(wake(&mut tray, 7), 2);
+    }
+
+    #[test]
+    fn a_parcel_that_is_answered_and_posted_anew_during_a_write_is_kept_by_the_next_one() {
+        let mut tray = Tray::new(Vec::new(), Time(0));
+        step(&mut tray, 0, Input::Post(Box::new(parcel(1))));
+        assert!(step(&mut tray, 1, answer(1)).is_empty());
+        assert!(step(&mut tray, 2, Input::Post(Box::new(parcel(1)))).is_empty());
+        let out = step(&mut tray, 3, Input::Persisted { write: 1 });
+        let second = Effect::Persist {
+            write: 2,
+            keep: vec![parcel(1)],
+            forget: Vec::new(),
+        };
+        assert_eq!(out, [second]);
+        let out = step(&mut tray, 4, Input::Persisted { write: 2 });
+        assert_eq!(out.len(), 2, "posted, and delivered once: {out:?}");
     }
 
     #[test]
