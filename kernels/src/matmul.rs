@@ -58,6 +58,20 @@ macro_rules! by_form {
 }
 use by_form;
 
+/// How far ahead of its use a weight is fetched to the second-level cache, in bytes, where so many tokens are
+/// multiplied at once. The strips of a thread follow each other, so this runs into the next one.
+///
+/// The more there is to compute on each byte, the earlier the processor stops looking ahead by itself. For one
+/// token it hardly matters (Q8_0 on two threads: 25 to 29 GB/s); for 8 tokens times 96 MiB of weights, Q8_0 takes
+/// 5.9 ms instead of 14.5 and Q4_1 9.3 instead of 14.2, with AVX-512.
+#[cfg(target_arch = "x86_64")]
+const fn ahead(tokens: usize) -> usize {
+    match tokens {
+        1 => 1536,
+        _ => 12 * 1024,
+    }
+}
+
 /// Weights ready to multiply: one or more stored matrices over the same input, in strips of 32 rows.
 #[derive(Clone, Debug)]
 pub struct Matrix {

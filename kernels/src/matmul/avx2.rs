@@ -21,7 +21,7 @@
 use std::arch::x86_64::*;
 
 use super::finish::finish;
-use super::{Input, Layout, Output, STRIP, by_form};
+use super::{Input, Layout, Output, STRIP, ahead, by_form};
 use crate::block::{BLOCK, Form};
 use crate::gguf::Format;
 use crate::lanes::avx2::Pair;
@@ -31,16 +31,6 @@ use crate::quantize::View;
 const TOKENS: usize = 4;
 /// Rows in a register.
 const ROWS: usize = 8;
-
-/// How far ahead of its use a weight is fetched to the second-level cache, in bytes, where so many tokens are
-/// multiplied at once: the more there is to compute on each byte, the earlier the processor stops looking ahead by
-/// itself. The strips of a thread follow each other, so this runs into the next one.
-const fn ahead(tokens: usize) -> usize {
-    match tokens {
-        1 => 1536,
-        _ => 12 * 1024,
-    }
-}
 
 /// All outputs of one interleaved strip.
 ///

@@ -13,7 +13,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Finish, Input, Layout, Output, by_form, pack::TILE};
+use super::{Finish, Input, Layout, Output, ahead, by_form, pack::TILE};
 use crate::block::{BLOCK, Form};
 use crate::gguf::Format;
 use crate::lanes::avx512::Wide;
@@ -22,19 +22,6 @@ use crate::quantize::View;
 
 /// Tokens whose sums are in registers at once.
 const TOKENS: usize = 6;
-
-/// How far ahead of its use a weight is fetched to the second-level cache, in bytes, where so many tokens are
-/// multiplied at once. The strips of a thread follow each other, so this runs into the next one.
-///
-/// The more there is to compute on each byte, the earlier the processor stops looking ahead by itself. For one
-/// token it hardly matters (Q8_0 on two threads: 25 to 29 GB/s); for 8 tokens times 96 MiB of weights, Q8_0 takes
-/// 5.9 ms instead of 14.5 and Q4_1 9.3 instead of 14.2.
-const fn ahead(tokens: usize) -> usize {
-    match tokens {
-        1 => 1536,
-        _ => 12 * 1024,
-    }
-}
 
 /// All outputs of one interleaved strip.
 ///
