@@ -34,6 +34,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load(at: *const f32) -> Self;
     /// Sixteen f16 values, widened.
     unsafe fn load_half(at: *const u16) -> Self;
+    /// Sixteen i8 values, widened.
+    unsafe fn load_int8(at: *const i8) -> Self;
     unsafe fn store(self, at: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
@@ -120,8 +122,9 @@ macro_rules! by_isa {
         {
             match $isa {
                 $crate::isa::Isa::Reference => $reference,
+                // AVX-VNNI has AVX2 and adds nothing to it but products of integers.
                 // SAFETY: a model or a test holds only an `Isa` that the machine has; see `Isa`.
-                $crate::isa::Isa::Avx2 => unsafe { simd::avx2::$kernel($($argument),*) },
+                $crate::isa::Isa::Avx2 | $crate::isa::Isa::AvxVnni => unsafe { simd::avx2::$kernel($($argument),*) },
                 // SAFETY: as above.
                 $crate::isa::Isa::Avx512 => unsafe { simd::avx512::$kernel($($argument),*) },
             }

@@ -37,21 +37,23 @@ use crate::isa::Isa;
 use crate::memory::{Region, Shared};
 use crate::quantize::{GROUP, Quantized, View};
 
+#[cfg(target_arch = "x86_64")]
+use avx2::{ByFours, ByPairs};
 use layout::Layout;
 pub use pack::{PackError, Rows, STRIP, Source};
 
 /// Calls a function that is compiled for every form of blocks.
 macro_rules! by_form {
-    ($format:expr, $function:ident $(::<$tokens:ident>)? ($($argument:expr),*)) => {
+    ($format:expr, $(<$kind:ident>::)? $function:ident $(::<$tokens:ident>)? ($($argument:expr),*)) => {
         match $format {
-            Format::Q4_0 => $function::<$($tokens,)? 4, false, false>($($argument),*),
-            Format::Q4_1 => $function::<$($tokens,)? 4, true, false>($($argument),*),
-            Format::Q5_0 => $function::<$($tokens,)? 5, false, false>($($argument),*),
-            Format::Q5_1 => $function::<$($tokens,)? 5, true, false>($($argument),*),
-            Format::Q8_0 => $function::<$($tokens,)? 8, false, false>($($argument),*),
-            Format::Q4_K => $function::<$($tokens,)? 4, true, true>($($argument),*),
-            Format::Q5_K => $function::<$($tokens,)? 5, true, true>($($argument),*),
-            Format::Q6_K => $function::<$($tokens,)? 6, false, true>($($argument),*),
+            Format::Q4_0 => $(<$kind>::)? $function::<$($tokens,)? 4, false, false>($($argument),*),
+            Format::Q4_1 => $(<$kind>::)? $function::<$($tokens,)? 4, true, false>($($argument),*),
+            Format::Q5_0 => $(<$kind>::)? $function::<$($tokens,)? 5, false, false>($($argument),*),
+            Format::Q5_1 => $(<$kind>::)? $function::<$($tokens,)? 5, true, false>($($argument),*),
+            Format::Q8_0 => $(<$kind>::)? $function::<$($tokens,)? 8, false, false>($($argument),*),
+            Format::Q4_K => $(<$kind>::)? $function::<$($tokens,)? 4, true, true>($($argument),*),
+            Format::Q5_K => $(<$kind>::)? $function::<$($tokens,)? 5, true, true>($($argument),*),
+            Format::Q6_K => $(<$kind>::)? $function::<$($tokens,)? 6, false, true>($($argument),*),
             other => unreachable!("{} is not interleaved", other.name()),
         }
     };
@@ -323,7 +325,8 @@ unsafe fn interleaved(
     unsafe {
         match isa {
             Isa::Reference => unreachable!("the reference keeps rows"),
-            Isa::Avx2 => avx2::strip(format, bytes, strip, input, output),
+            Isa::Avx2 => avx2::strip::<ByPairs>(format, bytes, strip, input, output),
+            Isa::AvxVnni => avx2::strip::<ByFours>(format, bytes, strip, input, output),
             Isa::Avx512 => avx512::strip(format, bytes, strip, input, output),
         }
     }

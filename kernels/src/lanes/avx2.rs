@@ -64,6 +64,14 @@ impl Lanes for Pair {
         }
     }
     #[inline(always)]
+    unsafe fn load_int8(at: *const i8) -> Self {
+        unsafe {
+            let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()));
+            let high = _mm256_cvtepi8_epi32(_mm_loadl_epi64(at.add(8).cast()));
+            Self(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
         unsafe {
             _mm256_storeu_ps(at, self.0);

@@ -30,6 +30,13 @@ impl Lanes for Wide {
         unsafe { Self(_mm512_cvtph_ps(_mm256_loadu_si256(at.cast()))) }
     }
     #[inline(always)]
+    unsafe fn load_int8(at: *const i8) -> Self {
+        unsafe {
+            let whole = _mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()));
+            Self(_mm512_cvtepi32_ps(whole))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(self, at: *mut f32) {
         unsafe { _mm512_storeu_ps(at, self.0) }
     }

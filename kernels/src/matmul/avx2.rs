@@ -1,22 +1,12 @@
-//! The matmul with AVX2: 8 rows in the lanes of a register, a quarter of a strip, up to four tokens at once.
+//! The matmul in registers of 256 bits: 8 rows in the lanes of one, a quarter of a strip, up to six tokens at once.
 //!
-//! ```text
-//! bytes to pairs    vpmaddubsw   unsigned weight * signed activation, two to an i16
-//! pairs to fours    vpmaddwd     with ones, to an i32
-//! ```
-//!
-//! Pairs are added as i16 as long as they cannot overflow, so that few of them have to be joined. A group has 8
-//! pairs of products for each row, two in each of four registers:
-//!
-//! ```text
-//! 4 and 5 bits      all four     8 * 31 * 127 = 31,496     8 vpmaddubsw and 2 vpmaddwd for each block
-//! 6 bits            two          4 * 63 * 127 = 32,004     8 and 4
-//! 8 bits            one          2 * 128 * 127 = 32,512    8 and 8, and 8 to move the weight's sign to the activation
-//! ```
-//!
-//! The limit is two multiplications a cycle, with the 3 or 4 of floats: for 8 rows and 4 bits 7 cycles, 73 operations
-//! a cycle; of 8 bits half as many. Broadcasting activations loads 11 times meanwhile, of 14 possible. All quarters
-//! of a block are multiplied before the next one, so weights are read once, in order, for all tokens of a tile.
+//! `avx2/products.rs` says how codes are multiplied with activations, with AVX2 alone and with AVX-VNNI, and what
+//! that costs. The rest is here, once: how codes are unpacked, and what becomes of the sums. All quarters of a block
+//! are multiplied before the next one, so weights are read once, in order, for all tokens of a tile.
+
+mod products;
+#[cfg(test)]
+mod tests;
 
 use std::arch::x86_64::*;
 
@@ -27,18 +17,21 @@ use crate::gguf::Format;
 use crate::lanes::avx2::Pair;
 use crate::quantize::View;
 
+use products::Products;
+pub(super) use products::{ByFours, ByPairs};
+
 /// Tokens whose sums are in registers at once.
-const TOKENS: usize = 4;
+const TOKENS: usize = 6;
 /// Rows in a register.
 const ROWS: usize = 8;
 
 /// All outputs of one interleaved strip.
 ///
 /// # Safety
-/// The machine has AVX2, FMA and F16C; no other thread touches the outputs of this strip until the
+/// The machine has AVX2, FMA, F16C and what `P` needs; no other thread touches the outputs of this strip until the
 /// next barrier.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) unsafe fn strip(
+pub(crate) unsafe fn strip<P: Products>(
     format: Format,
     bytes: &[u8],
     strip: usize,
@@ -50,10 +43,12 @@ pub(crate) unsafe fn strip(
         // SAFETY: passed on from the caller.
         unsafe {
             match input.tokens - token {
-                1 => tokens::<1>(format, bytes, strip, input, token, output),
-                2 => tokens::<2>(format, bytes, strip, input, token, output),
-                3 => tokens::<3>(format, bytes, strip, input, token, output),
-                _ => tokens::<TOKENS>(format, bytes, strip, input, token, output),
+                1 => tokens::<P, 1>(format, bytes, strip, input, token, output),
+                2 => tokens::<P, 2>(format, bytes, strip, input, token, output),
+                3 => tokens::<P, 3>(format, bytes, strip, input, token, output),
+                4 => tokens::<P, 4>(format, bytes, strip, input, token, output),
+                5 => tokens::<P, 5>(format, bytes, strip, input, token, output),
+                _ => tokens::<P, TOKENS>(format, bytes, strip, input, token, output),
             }
         }
         token += TOKENS;
@@ -63,7 +58,7 @@ pub(crate) unsafe fn strip(
 /// # Safety
 /// As for `strip`.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tokens<const M: usize>(
+unsafe fn tokens<P: Products, const M: usize>(
     format: Format,
     bytes: &[u8],
     strip: usize,
@@ -76,16 +71,24 @@ unsafe fn tokens<const M: usize>(
     unsafe {
         by_form!(
             format,
-            products::<M>(bytes, input.quantized, token, &mut results)
+            <P>::sums::<M>(bytes, input.quantized, token, &mut results)
         );
         finish::<Pair>(&results, token, strip, output);
     }
 }
 
+/// The sums of a strip's 32 rows, for some tokens.
+///
 /// # Safety
-/// As for `strip`, and the strip's format has this form.
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const FINE: bool>(
+/// As for `strip`, the strip's format has this form, and the instruction set is enabled in the caller.
+#[inline(always)]
+unsafe fn sums<
+    P: Products,
+    const M: usize,
+    const BITS: usize,
+    const OFFSET: bool,
+    const FINE: bool,
+>(
     bytes: &[u8],
     x: View<'_>,
     token: usize,
@@ -104,12 +107,12 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
     assert!(
         bytes.len() == blocks / together * layout.bytes && x.mass.len() >= (token + M) * blocks
     );
-    let low_half = _mm256_set1_epi8(15);
-    let upper = _mm256_set1_epi8(if BITS == 6 { 48 } else { 16 });
-    let mut all_sums = [[_mm256_setzero_ps(); M]; STRIP / ROWS];
     // SAFETY: the lengths asserted above, and by `matmul::multiply` for the activations, cover
     // every load below; a prefetch may be of any address.
     unsafe {
+        let low_half = _mm256_set1_epi8(15);
+        let upper = _mm256_set1_epi8(if BITS == 6 { 48 } else { 16 });
+        let mut all_sums = [[_mm256_setzero_ps(); M]; STRIP / ROWS];
         for index in 0..blocks * (STRIP / ROWS) {
             let (block, quarter) = (index / (STRIP / ROWS), index % (STRIP / ROWS));
             let first = bytes.as_ptr().add(block / together * layout.bytes);
@@ -170,7 +173,7 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
                             _mm256_set1_epi32(q.read_unaligned()),
                             _mm256_set1_epi32(q.add(1).read_unaligned()),
                         ];
-                        *dot = add_products::<BITS>(*dot, [both[0][group], both[1][group]], fours);
+                        *dot = P::add::<BITS>(*dot, [both[0][group], both[1][group]], fours);
                     }
                 }
             }
@@ -189,8 +192,8 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
             };
             for m in 0..M {
                 let at = (token + m) * blocks + block;
-                let mut dots = [whole::<BITS>(dots[m][0]), whole::<BITS>(dots[m][1])];
-                if BITS != 8 && centre != 0 {
+                let mut dots = [P::whole::<BITS>(dots[m][0]), P::whole::<BITS>(dots[m][1])];
+                if centre != 0 && !P::centred(BITS) {
                     let shift = _mm_cvtsi32_si128(centre.trailing_zeros() as i32);
                     let q_sum = x.sum.as_ptr().add(2 * at);
                     for (group, dot) in dots.iter_mut().enumerate() {
@@ -199,10 +202,11 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
                     }
                 }
                 if FINE && !OFFSET {
-                    let [dot0, dot1] = dots.map(|dot| _mm256_cvtepi32_ps(dot));
-                    let t = _mm256_mul_ps(dot0, _mm256_set1_ps(x.scale[2 * at]));
+                    let scales = x.scale.as_ptr().add(2 * at);
+                    let t = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[0]), _mm256_set1_ps(*scales));
                     sums[m] = _mm256_fmadd_ps(t, scale, sums[m]);
-                    let t = _mm256_mul_ps(dot1, _mm256_set1_ps(x.scale[2 * at + 1]));
+                    let other = _mm256_set1_ps(*scales.add(1));
+                    let t = _mm256_mul_ps(_mm256_cvtepi32_ps(dots[1]), other);
                     sums[m] = _mm256_fmadd_ps(t, _mm256_mul_ps(number(0), fine(1)), sums[m]);
                 } else {
                     sums[m] =
@@ -220,50 +224,11 @@ unsafe fn products<const M: usize, const BITS: usize, const OFFSET: bool, const 
                 }
             }
         }
-    }
-    for (quarter, sums) in all_sums.iter().enumerate() {
-        for (result, sum) in results.iter_mut().zip(sums) {
-            // SAFETY: eight floats from `quarter * ROWS` are inside the result.
-            unsafe { _mm256_storeu_ps(result.as_mut_ptr().add(quarter * ROWS), *sum) };
+        for (quarter, sums) in all_sums.iter().enumerate() {
+            for (result, sum) in results.iter_mut().zip(sums) {
+                _mm256_storeu_ps(result[quarter * ROWS..][..ROWS].as_mut_ptr(), *sum);
+            }
         }
-    }
-}
-
-/// Pairs of products of codes of 8 bits, whose centre is 128, with activations.
-#[target_feature(enable = "avx2")]
-fn signed_pairs(codes: __m256i, four: __m256i) -> __m256i {
-    let signed = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(four, signed))
-}
-
-/// Adds the products of two registers of codes, four to a row, to the sums of eight rows: i16 and two for each
-/// row where all of a group fit in them, else i32.
-#[target_feature(enable = "avx2")]
-fn add_products<const BITS: usize>(
-    sums: __m256i,
-    codes: [__m256i; 2],
-    fours: [__m256i; 2],
-) -> __m256i {
-    let ones = _mm256_set1_epi16(1);
-    if BITS == 8 {
-        let low = _mm256_madd_epi16(signed_pairs(codes[0], fours[0]), ones);
-        let high = _mm256_madd_epi16(signed_pairs(codes[1], fours[1]), ones);
-        return _mm256_add_epi32(sums, _mm256_add_epi32(low, high));
-    }
-    let low = _mm256_maddubs_epi16(codes[0], fours[0]);
-    let pairs = _mm256_add_epi16(low, _mm256_maddubs_epi16(codes[1], fours[1]));
-    match BITS {
-        6 => _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, ones)),
-        _ => _mm256_add_epi16(sums, pairs),
-    }
-}
-
-/// What `add_products` has added, as i32.
-#[target_feature(enable = "avx2")]
-fn whole<const BITS: usize>(sums: __m256i) -> __m256i {
-    match BITS {
-        6 | 8 => sums,
-        _ => _mm256_madd_epi16(sums, _mm256_set1_epi16(1)),
     }
 }
 
@@ -271,6 +236,7 @@ fn whole<const BITS: usize>(sums: __m256i) -> __m256i {
 ///
 /// # Safety
 /// `scales` points to two of them.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn scaled(dots: [__m256i; 2], scales: *const f32) -> __m256 {
     // SAFETY: promised by the caller.
@@ -283,6 +249,7 @@ unsafe fn scaled(dots: [__m256i; 2], scales: *const f32) -> __m256 {
 ///
 /// # Safety
 /// `at` points to 16 bytes.
+#[inline]
 #[target_feature(enable = "avx2,f16c")]
 unsafe fn halves(at: *const u8) -> __m256 {
     // SAFETY: promised by the caller.
@@ -293,6 +260,7 @@ unsafe fn halves(at: *const u8) -> __m256 {
 ///
 /// # Safety
 /// `at` points to 8 bytes.
+#[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn small<const OFFSET: bool>(at: *const u8) -> __m256 {
     // SAFETY: promised by the caller.

@@ -190,12 +190,11 @@ impl<'a> Plan<'a> {
             }
         }
         let isa = self.space.isa;
-        let share = jobs.len().div_ceil(threads.max(1)).max(1);
+        let share = self.space.bytes.div_ceil(threads.max(1)).max(1);
         // The first fault in the order of the jobs, however many threads there are.
         std::thread::scope(|scope| {
             let work = |jobs: &mut [Job<'_>]| jobs.iter_mut().try_for_each(|job| job.run(isa));
-            let threads: Vec<_> = jobs
-                .chunks_mut(share)
+            let threads: Vec<_> = shares(&mut jobs, share)
                 .map(|jobs| scope.spawn(move || work(jobs)))
                 .collect();
             let join = |thread: ScopedJoinHandle<'_, _>| {
@@ -217,6 +216,20 @@ impl<'a> Plan<'a> {
         };
         Ok(self.matrices.into_iter().map(matrix).collect())
     }
+}
+
+/// Neighbouring jobs of about so many bytes: cut by their count, one thread would pack a whole embedding, and that
+/// is most of a small model.
+fn shares<'j, 'a>(
+    jobs: &'j mut [Job<'a>],
+    bytes: usize,
+) -> impl Iterator<Item = &'j mut [Job<'a>]> {
+    let mut done = 0;
+    jobs.chunk_by_mut(move |job, _| {
+        let before = done;
+        done += job.out.len();
+        before / bytes == done / bytes
+    })
 }
 
 /// The stored rows that make up each strip.
