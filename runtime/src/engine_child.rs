@@ -159,7 +159,7 @@ fn read(path: &str) -> Option<String> {
 /// that wants more ends this process, and nothing else on the machine.
 fn memory_bytes(file: u64, means: Means) -> u64 {
     let weights = file.saturating_add(file / 4);
-    let threads = (means.threads as u64 + PACKING_THREADS_MAX) * THREAD_BYTES;
+    let threads = (means.threads as u64 + LOADING_THREADS_MAX) * THREAD_BYTES;
     let pages = means.kv_bytes.unwrap_or(native::KV_BYTES_MAX);
     let grammars = u64::from(means.sequences_max) * GRAMMAR_BYTES;
     [file, weights, pages, threads, grammars, WORK_BYTES]
@@ -192,5 +192,5 @@ const WORK_BYTES: u64 = 1 << 30;
 const GRAMMAR_BYTES: u64 = 32 << 20;
 /// A thread's stack, and the part of the address space that the allocator reserves for it.
 const THREAD_BYTES: u64 = 72 << 20;
-/// Threads that pack weights while a model is loaded, and the one that reads the pipe.
-const PACKING_THREADS_MAX: u64 = 9;
+/// Threads that pack weights while a model is loaded, the one that makes grammars, and the one that reads the pipe.
+const LOADING_THREADS_MAX: u64 = 10;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use troop_actors::engine::frames::{EngineFacts, EngineStats, FromEngine, ToEngine};
 use troop_actors::engine::pipe::{self, Kind};
 use troop_actors::generate::{
-    Event, Failure, Finish, Generate, Prompt, Resume, ResumeChoice, Sampling, Work,
+    Event, Failure, Finish, Generate, Prompt, Resume, ResumeChoice, Sampling, Shape, Work,
 };
 use troop_actors::ids::{AttemptId, Digest, Passport};
 
@@ -352,7 +352,12 @@ fn a_running_engine_holds_its_pipes_and_nothing_else() {
 #[cfg(target_os = "linux")]
 fn an_engine_with_nothing_to_do_burns_nothing() {
     let mut engine = Engine::start(&[]);
-    engine.begin(1, &generate("Once upon a time", None, 10), None);
+    // A shape waits for the grammars, which are still being made when an engine is ready.
+    let shaped = Generate {
+        shape: Shape::Object,
+        ..generate("A person as JSON: ", None, 10)
+    };
+    engine.begin(1, &shaped, None);
     engine.finish(1);
     let before = engine.burnt_ticks();
     std::thread::sleep(std::time::Duration::from_secs(3));

@@ -1,6 +1,7 @@
 //! The real arithmetic and the real words: a model file, as a [`Forward`] and [`Words`].
 
 mod fit;
+mod later;
 mod share;
 
 use super::checks::invalid;
@@ -18,6 +19,8 @@ use troop_kernels::template::{self, Conversation, Template, TemplateError};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
 
 pub use fit::Fit;
+pub use later::PRIORITY_LAST;
+use later::{Later, later};
 pub use share::{KV_BYTES_MAX, Means, Share};
 
 /// A model's forward pass, with its threads and pages.
@@ -28,16 +31,19 @@ pub struct NativeForward {
 
 /// A model's tokenizer and chat template.
 pub struct NativeWords {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     template: Option<Template>,
     /// Whether the template prints tools by itself.
     knows_tools: bool,
-    grammars: Grammars,
+    /// Made beside the loading of weights, and waited for by the first who needs them: with a large vocabulary they
+    /// take longer than everything else.
+    grammars: Later<Grammars>,
     longest: u32,
 }
 
 /// Loads a model from the bytes of its file. The error names the field of the file, or the bytes that are
-/// missing; it is for the node's status.
+/// missing; it is for the node's status. Grammars are still being made then: what is wrong with them is told to
+/// those who ask for a shape.
 pub fn load(
     file: &[u8],
     means: Means,
@@ -50,7 +56,10 @@ pub fn load(
         Err(TemplateError::Missing) => None,
         Err(error) => return Err(error.to_string()),
     };
-    let grammars = Grammars::new(&tokenizer).map_err(|error| error.to_string())?;
+    let tokenizer = Arc::new(tokenizer);
+    let vocabulary = Arc::clone(&tokenizer);
+    let grammars = move || Grammars::new(&vocabulary).map_err(|error| error.to_string());
+    let grammars = later("grammars", grammars).map_err(|error| error.to_string())?;
     let step_max = fit::step_max(means);
     let fit = Fit::of(&gguf, means)?;
     let facts = fit.facts;
@@ -209,7 +218,12 @@ impl Words for NativeWords {
                 (wanted, "tools")
             }
         };
-        let grammar = self.grammars.compile(wanted);
+        let grammars = self.grammars.as_ref();
+        let grammars = grammars.map_err(|why| {
+            let why = format!("no shape can be kept to with this model's vocabulary: {why}");
+            invalid(field, why)
+        })?;
+        let grammar = grammars.compile(wanted);
         grammar
             .map(Some)
             .map_err(|error| invalid(&place(field, &error.at), error.why))

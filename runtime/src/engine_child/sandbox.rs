@@ -51,6 +51,7 @@ mod linux {
     };
     use std::collections::BTreeMap;
     use std::io;
+    use troop_actors::engine::native;
 
     /// Closes every descriptor but the three standard ones.
     pub fn close_others() {
@@ -149,12 +150,19 @@ mod linux {
                 std::process::id().into(),
             ),
         ];
+        let condition = |argument, compare, value| {
+            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value).map_err(failed)
+        };
         for (call, argument, compare, value) in conditional {
-            let condition =
-                SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value);
-            let rule = SeccompRule::new(vec![condition.map_err(failed)?]).map_err(failed)?;
-            rules.insert(call, vec![rule]);
+            let rule = SeccompRule::new(vec![condition(argument, compare, value)?]);
+            rules.insert(call, vec![rule.map_err(failed)?]);
         }
+        // A thread may put itself behind all others, and nobody else.
+        let itself_last = [libc::PRIO_PROCESS as u64, 0, native::PRIORITY_LAST as u64];
+        let conditions = (0..).zip(itself_last);
+        let conditions = conditions.map(|(at, value)| condition(at, SeccompCmpOp::Eq, value));
+        let rule = SeccompRule::new(conditions.collect::<Result<_, _>>()?);
+        rules.insert(libc::SYS_setpriority, vec![rule.map_err(failed)?]);
         Ok(rules)
     }
 
