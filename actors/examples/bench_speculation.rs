@@ -13,9 +13,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use troop_actors::contract::Time;
 use troop_actors::engine::Desk;
 use troop_actors::engine::frames::{FromEngine, ToEngine};
-use troop_actors::engine::native::{self, Means, NativeForward, NativeWords};
+use troop_actors::engine::native::{self, Means, NativeForward, NativeWords, PageKind};
 use troop_actors::generate::{Event, Generate, Prompt, Sampling, Work};
 use troop_actors::ids::{AttemptId, Digest, Passport};
+use troop_kernels::isa::Isa;
 
 type NativeDesk = Desk<NativeForward, NativeWords>;
 
@@ -44,8 +45,10 @@ fn main() {
 
 fn desk(file: &[u8]) -> NativeDesk {
     let means = Means {
+        isa: Isa::detect(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         sequences_max: 8,
+        page_kind: PageKind::F16,
         kv_bytes: Some(512 << 20),
         free_bytes: None,
     };

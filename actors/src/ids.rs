@@ -83,6 +83,11 @@ id!(
     Passport, 32
 );
 id!(
+    /// A class of generation: a hash of its name, which says what an answer's bytes depend on besides the request.
+    /// What was begun in one is gone on with in no other.
+    Class, 32
+);
+id!(
     /// A key that tickets are signed with: its Ed25519 public half.
     TicketKey, 32
 );
@@ -126,6 +131,13 @@ impl AttemptId {
     /// Another id that follows from it: the worker's name for what its client calls by this one.
     pub fn counterpart(self) -> AttemptId {
         AttemptId(short(digest("troop/attempt/worker/v1", &[&self.0])))
+    }
+}
+
+impl Class {
+    /// The class of that name.
+    pub fn of(name: &str) -> Class {
+        Class(digest("troop/class/v1", &[name.as_bytes()]).0)
     }
 }
 

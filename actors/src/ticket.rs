@@ -21,7 +21,7 @@ pub use keys::{KeySet, Rotation};
 pub use revocations::{REVOKED_MAX, Revocations, Revoked};
 
 use crate::ids::{
-    AttemptId, Digest, HoldId, MemberId, NodeId, NodeKey, Passport, RequestId, TicketKey,
+    AttemptId, Class, Digest, HoldId, MemberId, NodeId, NodeKey, Passport, RequestId, TicketKey,
 };
 use crate::price::Micros;
 use base64::Engine as _;
@@ -57,6 +57,8 @@ pub struct Claims {
     pub number: u32,
     /// `mdl`.
     pub model: Passport,
+    /// `cls`: the class of generation that the worker was chosen for.
+    pub class: Class,
     /// `mxi`: bytes of prompt, at most.
     pub prompt_bytes_max: u64,
     /// `mxo`: tokens of all choices together, at most.

@@ -8,38 +8,42 @@
 //! result                           O / L
 //! ```
 //!
-//! A chunk is a page: positions 64 n to 64 n + 63. Keys a query may not see take no part. Keys and values
-//! are f16. Keys lie with 16 positions side by side, so that the dot products of 16 keys are computed
-//! in 16 lanes and each keeps its own order; values lie with their dimensions side by side.
+//! A chunk is a page: positions 64 n to 64 n + 63. Keys a query may not see take no part. Keys lie with 16
+//! positions side by side, so that the dot products of 16 keys are computed in 16 lanes and each keeps its own
+//! order; values lie with their dimensions side by side.
 //!
 //! ```text
 //! page, layer, kv head:   keys    [64 / 16][head width][16]      values  [64][head width]
 //! ```
+//!
+//! What is in a page is either f16, or int8 with a scale for each key and each value (rule 7b): little more than
+//! half the bytes, and other bits. The two are never mixed in a sequence; [`PageKind`] says which it is.
 
+mod page;
 pub mod reference;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
-use std::ops::Range;
-
-use half::f16;
-
 use crate::isa::Isa;
 use crate::lanes::by_isa;
-use crate::memory::Shared;
+
+pub(crate) use page::store;
+pub use page::{PageKind, store_alone};
 
 /// Tokens in a page, and keys in a chunk.
 pub const PAGE_TOKENS: usize = 64;
 /// Keys that lie side by side.
 pub(crate) const KEYS: usize = 16;
 
-/// The keys and values of one layer and one kv head: one slice of `2 * 64 * head width` per page.
+/// The keys and values of one layer and one kv head: one slice of [`PageKind::part_bytes`] per page.
 #[derive(Clone, Copy, Debug)]
 pub struct Cache<'a> {
+    /// What is in the pages.
+    pub kind: PageKind,
     /// Width of a head.
     pub head_width: usize,
     /// The pages' parts, in the order of positions. The first begins a chunk, whatever its position.
-    pub pages: &'a [&'a [u16]],
+    pub pages: &'a [&'a [u8]],
 }
 
 /// One query head at one position.
@@ -51,56 +55,6 @@ pub struct Query<'a> {
     pub first: usize,
     /// The key after the last one it sees.
     pub end: usize,
-}
-
-/// Stores one key and one value at a position's place in its page. False if one overflows f16.
-///
-/// Several positions of one page may be stored at the same time, so this writes element by element.
-///
-/// # Safety
-/// No other thread touches this slot of the part until the next barrier, and nobody reads the part.
-#[must_use]
-pub(crate) unsafe fn store(
-    pages: &Shared<'_, u16>,
-    part: Range<usize>,
-    head_width: usize,
-    slot: usize,
-    key: &[f32],
-    value: &[f32],
-) -> bool {
-    assert!(part.len() == 2 * PAGE_TOKENS * head_width && slot < PAGE_TOKENS);
-    assert!(key.len() == head_width && value.len() == head_width);
-    let mut finite = true;
-    let group = part.start + (slot / KEYS) * KEYS * head_width + slot % KEYS;
-    for (dimension, key) in key.iter().enumerate() {
-        let half = f16::from_f32(*key);
-        finite &= half.is_finite();
-        // SAFETY: this element belongs to the slot, which is the caller's.
-        unsafe { pages.write(group + dimension * KEYS, half.to_bits()) };
-    }
-    let row = part.start + (PAGE_TOKENS + slot) * head_width;
-    for (dimension, value) in value.iter().enumerate() {
-        let half = f16::from_f32(*value);
-        finite &= half.is_finite();
-        // SAFETY: as above.
-        unsafe { pages.write(row + dimension, half.to_bits()) };
-    }
-    finite
-}
-
-/// `store` on memory that nobody else has, for tests and benches.
-#[must_use]
-pub fn store_alone(
-    part: &mut [u16],
-    head_width: usize,
-    slot: usize,
-    key: &[f32],
-    value: &[f32],
-) -> bool {
-    let length = part.len();
-    let pages = Shared::new(part);
-    // SAFETY: the part is borrowed exclusively.
-    unsafe { store(&pages, 0..length, head_width, slot, key, value) }
 }
 
 /// The result for some queries over the same cache, one row of `out` each. `scratch` holds scores and
@@ -121,8 +75,8 @@ pub fn attend(
         assert!(scratch.len() >= scratch_len(query.end));
         assert!(query.q.len() == cache.head_width && out.len() == cache.head_width);
     }
-    let part_len = 2 * PAGE_TOKENS * cache.head_width;
-    assert!(cache.pages.iter().all(|page| page.len() == part_len));
+    let part_bytes = cache.kind.part_bytes(cache.head_width);
+    assert!(cache.pages.iter().all(|page| page.len() == part_bytes));
     by_isa!(
         isa,
         attend(cache, scale, queries, scratch, out),

@@ -62,11 +62,6 @@ impl Region {
         // SAFETY: as in `bytes`, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.at, self.bytes) }
     }
-
-    pub(crate) fn as_u16_mut(&mut self) -> &mut [u16] {
-        // SAFETY: aligned to 64 bytes, every bit pattern is a u16, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.at.cast(), self.bytes / 2) }
-    }
 }
 
 impl Drop for Region {

@@ -36,7 +36,7 @@ use crate::rope::Turning;
 
 use architecture::Architecture;
 
-pub use crate::attention::PAGE_TOKENS;
+pub use crate::attention::{PAGE_TOKENS, PageKind};
 pub use evaluator::{Evaluator, EvaluatorError};
 pub use load_error::LoadError;
 pub use needs::{Needs, Plan};
@@ -74,6 +74,8 @@ pub struct Facts {
     pub weight_bytes: u64,
     /// Tokens that layers with a window see, each its own included; 0 where no layer has one.
     pub window: usize,
+    /// What is in pages: f16 unless [`Facts::with_pages`] says otherwise.
+    pub page_kind: PageKind,
     /// Bytes of one page of 64 tokens, over the layers that see everything.
     pub page_bytes: u64,
     /// The same over the layers with a window.
@@ -83,6 +85,18 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The same with pages of another kind, which an evaluator takes as well.
+    pub fn with_pages(self, kind: PageKind) -> Self {
+        let part = |kind: PageKind| kind.part_bytes(self.head_width) as u64;
+        let of_kind = |bytes: u64| bytes / part(self.page_kind) * part(kind);
+        Self {
+            page_kind: kind,
+            page_bytes: of_kind(self.page_bytes),
+            window_page_bytes: of_kind(self.window_page_bytes),
+            ..self
+        }
+    }
+
     /// Bytes that a row of logits takes while a step ends: as computed, and as handed over.
     pub fn logits_bytes(&self) -> u64 {
         let computed = self.vocabulary.next_multiple_of(STRIP);

@@ -18,7 +18,9 @@ use synthetic::kinds::KINDS;
 use troop_kernels::block;
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, Needs, PAGE_TOKENS, PageId, Pages, Plan, Run, Want};
+use troop_kernels::model::{
+    Evaluator, Model, Needs, PAGE_TOKENS, PageId, PageKind, Pages, Plan, Run, Want,
+};
 use values::Dice;
 
 /// One of the values.
@@ -52,6 +54,7 @@ fn placement(shape: Shape, file: &[u8], dice: &mut Dice) -> f64 {
         threads: any(dice, &[1, 2, 3]),
         tokens_max: any(dice, &[16, 64, 256]),
         context: any(dice, &[256, 700, 1_024, 2_048]),
+        page_kind: any(dice, &PageKind::ALL),
     };
     let each = plan.context.div_ceil(PAGE_TOKENS);
     let count = any(dice, &[1, 2, 5]) * each;

@@ -14,7 +14,7 @@ use synthetic::{Shape, Synthetic};
 use troop_kernels::gguf::{Format, Gguf};
 use troop_kernels::isa::Isa;
 use troop_kernels::mean::Mean;
-use troop_kernels::model::{Evaluator, Model, Needs, PageId, Pages, Plan, Run, Want};
+use troop_kernels::model::{Evaluator, Model, Needs, PageId, PageKind, Pages, Plan, Run, Want};
 
 const TOKENS: [u32; 12] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 39];
 
@@ -106,6 +106,7 @@ fn what_a_header_predicts_is_what_loading_takes() {
                 threads: 2,
                 tokens_max: 512,
                 context: 100,
+                page_kind: PageKind::F16,
             };
             let needs = Needs::of(&gguf, isa, plan).unwrap();
             let model = Model::load(&gguf, &file, isa).unwrap();

@@ -4,7 +4,8 @@
 //! among 16 strangers, prompts in chunks of 1, 7, 64 and 512. What is computed in single tokens or small
 //! chunks is the end of the prompt, over pages that hold its beginning: a chunk's result depends on the
 //! chunks before it only through their keys and values. Gemma's text is longer than its window, and pages
-//! that have left the window are wiped.
+//! that have left the window are wiped. A third, smaller, is of SmolLM2 over pages of int8: other bits, and theirs
+//! alone.
 
 #[path = "support/steps.rs"]
 mod steps;
@@ -13,12 +14,15 @@ use std::sync::{Arc, LazyLock};
 
 use troop_kernels::gguf::Gguf;
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Facts, Model, PAGE_TOKENS, PageId, Pages, Run, Want};
+use troop_kernels::model::{
+    Evaluator, Facts, Model, PAGE_TOKENS, PageId, PageKind, Pages, Run, Want,
+};
 
 /// A real model and what it is given.
 struct Subject {
     /// One per instruction set of this machine, slowest first. The reference stands first.
     models: Vec<Arc<Model>>,
+    page_kind: PageKind,
     ids: Vec<u32>,
     by_reference: Vec<Text>,
     by_others: Vec<Text>,
@@ -30,6 +34,7 @@ struct Subject {
 
 static SMOLLM: LazyLock<Subject> = LazyLock::new(|| Subject {
     models: load(&steps::model()),
+    page_kind: PageKind::F16,
     ids: steps::long_ids(),
     by_reference: vec![SHORT],
     by_others: vec![SHORT, LONG],
@@ -38,8 +43,20 @@ static SMOLLM: LazyLock<Subject> = LazyLock::new(|| Subject {
     strangers: STRANGERS,
 });
 
+static SMOLLM_INT8: LazyLock<Subject> = LazyLock::new(|| Subject {
+    models: SMOLLM.models.clone(),
+    page_kind: PageKind::Int8,
+    ids: steps::long_ids(),
+    by_reference: vec![SHORT],
+    by_others: vec![SHORT],
+    ways_of_reference: 6,
+    ways_of_others: 6,
+    strangers: 3,
+});
+
 static GEMMA: LazyLock<Subject> = LazyLock::new(|| Subject {
     models: load(&steps::gemma()),
+    page_kind: PageKind::F16,
     ids: steps::gemma_long_ids(),
     by_reference: vec![PAST_WINDOW_END],
     by_others: vec![match steps::is_long() {
@@ -110,10 +127,11 @@ const PAGES: usize = 11;
 const BLANK: PageId = PageId(2 * PAGES as u32);
 
 /// Room for both and for a page of each stranger.
-fn pages(facts: &Facts) -> Pages {
+fn pages(subject: &Subject, facts: &Facts) -> Pages {
     let count = 2 * PAGES + 1 + STRANGERS;
     let windowed = if facts.window > 0 { count } else { 0 };
-    Pages::new(facts, count, windowed).unwrap()
+    let facts = facts.clone().with_pages(subject.page_kind);
+    Pages::new(&facts, count, windowed).unwrap()
 }
 
 /// The part of a table that layers with a window need for positions `start` to `end`, and what left the window.
@@ -155,7 +173,7 @@ impl<'a> Way<'a> {
         Self {
             evaluator: evaluator(model),
             beginner,
-            pages: pages(model.facts()),
+            pages: pages(subject, model.facts()),
             ids: &subject.ids,
             strangers: subject.strangers,
         }
@@ -331,6 +349,11 @@ fn no_way_of_computing_changes_a_bit() {
 }
 
 #[test]
+fn no_way_of_computing_changes_a_bit_over_pages_of_int8() {
+    compare_all_ways(&SMOLLM_INT8);
+}
+
+#[test]
 fn no_way_of_computing_changes_a_bit_when_pages_leave_the_window() {
     compare_all_ways(&GEMMA);
 }
@@ -360,7 +383,7 @@ fn continue_a_copied_page(subject: &Subject, count: usize) {
     let model = subject.models.last().unwrap();
     let facts = model.facts();
     let mut evaluator = Evaluator::new(Arc::clone(model), 2, 650).unwrap();
-    let mut pages = pages(facts);
+    let mut pages = pages(subject, facts);
     let original: Vec<PageId> = (0..=count as u32 / 64).map(PageId).collect();
     let mut copied = original.clone();
     let last = copied.len() - 1;
@@ -396,6 +419,11 @@ fn continue_a_copied_page(subject: &Subject, count: usize) {
 #[test]
 fn a_copied_page_continues_as_the_original() {
     continue_a_copied_page(&SMOLLM, 66);
+}
+
+#[test]
+fn a_copied_page_of_int8_continues_as_the_original() {
+    continue_a_copied_page(&SMOLLM_INT8, 66);
 }
 
 #[test]

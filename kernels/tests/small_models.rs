@@ -14,20 +14,29 @@ use synthetic::kinds::{KINDS, Kind};
 use synthetic::{Key, Shape, Synthetic, encode};
 use troop_kernels::gguf::{Format, Gguf};
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, NonFinite, Operation, PageId, Pages, Run, Want};
+use troop_kernels::model::{
+    Evaluator, Model, NonFinite, Operation, PageId, PageKind, Pages, Run, Want,
+};
 use troop_kernels::yardstick::Yardstick;
 
 const TOKENS: [u32; 12] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 39];
 
 fn logits(file: &[u8], isa: Isa) -> Result<Vec<f32>, NonFinite> {
-    logits_by(file, isa, 2, TOKENS.len())
+    logits_by(file, isa, PageKind::F16, 2, TOKENS.len())
 }
 
-/// The last token's logits, with so many threads, and so many tokens at once.
-fn logits_by(file: &[u8], isa: Isa, threads: usize, chunk: usize) -> Result<Vec<f32>, NonFinite> {
+/// The last token's logits over pages of a kind, with so many threads, and so many tokens at once.
+fn logits_by(
+    file: &[u8],
+    isa: Isa,
+    page_kind: PageKind,
+    threads: usize,
+    chunk: usize,
+) -> Result<Vec<f32>, NonFinite> {
     let gguf = Gguf::parse(file).unwrap();
     let model = Arc::new(Model::load(&gguf, file, isa).unwrap());
-    let mut pages = Pages::new(model.facts(), 1, 1).unwrap();
+    let facts = model.facts().clone().with_pages(page_kind);
+    let mut pages = Pages::new(&facts, 1, 1).unwrap();
     let tail: &[PageId] = match model.facts().window {
         0 => &[],
         _ => &[PageId(0)],
@@ -72,6 +81,9 @@ const FLOAT_TOLERANCE: f64 = 3e-3;
 /// With activations of 8 bits up to 0.07 was seen; a rule done wrong is off by the size of the logits.
 const QUANTIZED_TOLERANCE: f64 = 0.15;
 
+/// Over pages of int8 instead of f16 up to 0.04 was seen.
+const INT8_TOLERANCE: f32 = 0.1;
+
 /// Each architecture in each format, and what they are called together.
 fn all() -> impl Iterator<Item = (Kind, Format, String)> {
     let in_every_format = |kind: Kind| {
@@ -105,11 +117,53 @@ fn no_way_of_computing_changes_a_bit_of_any_architecture_in_any_format() {
         let expected = logits(&file, Isa::Reference).unwrap();
         for isa in Isa::available() {
             for (threads, chunk) in [(1, 1), (3, 2), (1, 5), (2, 7), (3, 12)] {
-                let found = logits_by(&file, isa, threads, chunk).unwrap();
+                let found = logits_by(&file, isa, PageKind::F16, threads, chunk).unwrap();
                 let way = format!("{}, {threads} threads, chunks of {chunk}", isa.name());
                 assert!(found == expected, "{name} by {way}");
             }
         }
+    }
+}
+
+#[test]
+fn pages_of_int8_have_bits_of_their_own_and_no_way_of_computing_changes_them() {
+    for kind in KINDS {
+        let (name, file) = (kind.name, kind.model(Format::F32, 4).file());
+        let with =
+            |isa, threads, chunk| logits_by(&file, isa, PageKind::Int8, threads, chunk).unwrap();
+        let expected = with(Isa::Reference, 1, 12);
+        for isa in Isa::available() {
+            for (threads, chunk) in [(1, 1), (3, 2), (2, 7)] {
+                let way = format!("{}, {threads} threads, chunks of {chunk}", isa.name());
+                assert!(with(isa, threads, chunk) == expected, "{name} by {way}");
+            }
+        }
+        let halves = logits(&file, Isa::Reference).unwrap();
+        let pairs = halves.iter().zip(&expected);
+        let apart = pairs.map(|(half, found)| (half - found).abs());
+        let largest = apart.fold(0.0, f32::max);
+        println!("{name}: {largest:.5}");
+        assert!(
+            largest > 0.0 && largest < INT8_TOLERANCE,
+            "{name}: {largest}"
+        );
+    }
+}
+
+#[test]
+fn a_page_of_int8_takes_little_more_than_half_of_one_of_halves() {
+    for kind in KINDS {
+        let file = kind.model(Format::F16, 1).file();
+        let gguf = Gguf::parse(&file).unwrap();
+        let model = Model::load(&gguf, &file, Isa::Reference).unwrap();
+        let halves = model.facts().clone();
+        let integers = halves.clone().with_pages(PageKind::Int8);
+        // A scale of four bytes for the numbers of a head.
+        let scaled = |bytes: u64| bytes / 2 + bytes / (2 * halves.head_width as u64) * 4;
+        assert_eq!(integers.page_bytes, scaled(halves.page_bytes));
+        assert_eq!(integers.window_page_bytes, scaled(halves.window_page_bytes));
+        assert!(halves.page_bytes + halves.window_page_bytes > 0);
+        assert_eq!(integers.with_pages(PageKind::F16), halves);
     }
 }
 

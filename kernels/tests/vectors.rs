@@ -13,6 +13,8 @@ mod draws;
 mod file;
 #[path = "support/gguf_file.rs"]
 mod gguf_file;
+#[path = "support/vectors/int8.rs"]
+mod int8;
 #[path = "support/vectors/matrices.rs"]
 mod matrices;
 #[path = "support/vectors/small.rs"]
@@ -67,8 +69,19 @@ const WHOLE: Operation = Operation {
     run: whole::run,
 };
 
-fn all() -> impl Iterator<Item = &'static Operation> {
+/// The class with pages of int8: what differs from version 1.
+const INT8: [Operation; 3] = operations! {
+    "int8-store": int8::store_cases, int8::store;
+    "int8-attention": int8::attend_cases, int8::attend;
+    "int8-model": int8::whole_cases, int8::whole;
+};
+
+fn version_1() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS.iter().chain([&WHOLE])
+}
+
+fn all() -> impl Iterator<Item = &'static Operation> {
+    version_1().chain(&INT8)
 }
 
 fn path(operation: &Operation) -> PathBuf {
@@ -161,7 +174,8 @@ fn every_path_returns_the_pinned_bits() {
 
 #[test]
 fn a_changed_bit_anywhere_is_noticed() {
-    for operation in &OPERATIONS {
+    // Models take long, and their files have the same form.
+    for operation in OPERATIONS.iter().chain(&INT8[..2]) {
         let text = std::fs::read_to_string(path(operation)).expect("the vectors are there");
         let lines: Vec<&str> = text.lines().collect();
         let numbers: Vec<usize> = (0..lines.len())
@@ -188,19 +202,29 @@ fn a_changed_bit_anywhere_is_noticed() {
 /// says so in its commit.
 #[test]
 fn the_vectors_are_those_of_version_1() {
+    let found = digest(version_1());
+    assert_eq!(found, VERSION_1, "the vectors, one file after the other");
+}
+
+/// And so is the class beside it: with other bits it is another class again.
+#[test]
+fn the_vectors_of_int8_are_those_of_its_class() {
+    let found = digest(INT8.iter());
+    assert_eq!(found, VERSION_1_INT8, "int8's, one file after the other");
+}
+
+/// The digest of some operations' files.
+fn digest(operations: impl Iterator<Item = &'static Operation>) -> String {
     let mut hasher = Sha256::new();
-    for operation in all() {
+    for operation in operations {
         hasher.update(std::fs::read(path(operation)).expect("the vectors are there"));
     }
-    let hex: String = hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(hex, VERSION_1, "the vectors, one file after the other");
+    let digest = hasher.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const VERSION_1: &str = "9ec03c4e507e2d0fad510adddfe697f40497b314ff2f082ec2789aa5db35aace";
+const VERSION_1_INT8: &str = "14908bce549b196e95c677f37d68db91a582ede9aba6ee7e148bfdc6386b7e2a";
 
 #[test]
 fn the_folder_is_small_and_holds_nothing_else() {

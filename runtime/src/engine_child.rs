@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use troop_actors::contract::Time;
-use troop_actors::engine::native::{self, Means};
+use troop_actors::engine::native::{self, Means, PageKind};
 use troop_actors::engine::{Desk, say_unfit, serve};
+use troop_kernels::isa::Isa;
 
 /// Computes a model; started by a node, never by hand.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,6 +30,9 @@ pub struct EngineArgs {
     /// Threads that compute; one for each physical core if not given
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// How keys and values are kept
+    #[arg(long, value_enum, default_value_t)]
+    pub kv_cache: KvCache,
     /// Bytes for keys and values; half of what weights leave free and 1 GiB at most if not given
     #[arg(long, value_name = "N")]
     pub kv_bytes: Option<u64>,
@@ -40,13 +44,33 @@ pub struct EngineArgs {
     pub no_speculation: bool,
 }
 
+/// How an engine keeps keys and values, as the command line says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum KvCache {
+    /// 16 bits a number: what all workers make the same answers with
+    #[default]
+    F16,
+    /// 8 bits a number: little more than half the memory, answers that differ slightly
+    Int8,
+}
+
+impl From<KvCache> for PageKind {
+    fn from(cache: KvCache) -> PageKind {
+        match cache {
+            KvCache::F16 => PageKind::F16,
+            KvCache::Int8 => PageKind::Int8,
+        }
+    }
+}
+
 /// Serves until the input ends. Exits with 0 then, with 2 if the model is unfit, with 1 if the pipe failed.
 pub fn run(args: EngineArgs) -> ExitCode {
     let (input, output) = match pipes() {
         Ok(pipes) => pipes,
         Err(error) => return fail(1, &format!("the pipe: {error}")),
     };
-    let means = means(args.threads, args.kv_bytes, args.sequences);
+    let page_kind = args.kv_cache.into();
+    let means = means(args.threads, page_kind, args.kv_bytes, args.sequences);
     let desk = map(&args.model).and_then(|file| {
         match sandbox::enter(memory_bytes(file.len() as u64, means)) {
             Ok(()) => {}
@@ -102,11 +126,18 @@ pub(crate) fn try_sandbox() -> ExitCode {
 }
 
 /// What an engine started with these options may use here and now.
-pub(crate) fn means(threads: Option<usize>, kv_bytes: Option<u64>, sequences: u32) -> Means {
+pub(crate) fn means(
+    threads: Option<usize>,
+    page_kind: PageKind,
+    kv_bytes: Option<u64>,
+    sequences: u32,
+) -> Means {
     Means {
+        isa: Isa::detect(),
         threads: threads
             .unwrap_or_else(|| cores::count().get())
             .clamp(1, THREADS_MAX),
+        page_kind,
         kv_bytes,
         free_bytes: free_bytes(),
         sequences_max: sequences.clamp(1, 256),

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use troop_actors::contract::Time;
+use troop_actors::engine::native::PageKind;
 use troop_actors::engine_process::Engines;
 use troop_actors::ids::Passport;
 use troop_actors::ports::{Clock, Entropy};
@@ -93,6 +94,8 @@ impl Entropy for SystemEntropy {
 pub struct EngineOptions {
     /// Threads that compute.
     pub threads: NonZero<usize>,
+    /// What is in KV pages.
+    pub page_kind: PageKind,
     /// Bytes of KV pages; the engine's own choice if not given.
     pub kv_bytes: Option<u64>,
     /// Whether it guesses what may be said next.
@@ -133,10 +136,12 @@ impl ChildEngines {
         command.arg("engine").arg("--model").arg(file);
         let EngineOptions {
             threads,
+            page_kind,
             kv_bytes,
             speculation,
         } = self.options;
         command.arg("--threads").arg(threads.to_string());
+        command.arg("--kv-cache").arg(page_kind.name());
         if let Some(bytes) = kv_bytes {
             command.arg("--kv-bytes").arg(bytes.to_string());
         }

@@ -227,6 +227,39 @@ fn sixteen_strangers_in_a_batch_change_nothing_and_neither_does_being_taken_up()
 }
 
 #[test]
+fn an_engine_with_pages_of_int8_holds_nearly_twice_as_much_in_a_class_of_its_own() {
+    let bytes = ["--kv-bytes", "50000000", "--threads", "1"];
+    let halves = Engine::start(&bytes).facts.clone();
+    let int8 = [&bytes[..], &["--kv-cache", "int8"]].concat();
+    let mut one = Engine::start(&int8);
+    // A head of 64 is 128 bytes of halves, and 68 of integers with their scale.
+    assert_eq!(one.facts.page_bytes * 32, halves.page_bytes * 17);
+    assert!(one.facts.pages * 10 >= halves.pages * 18, "{:?}", one.facts);
+    let classes = [&halves, &one.facts].map(EngineFacts::class_of_any_context);
+    assert_ne!(classes[0], classes[1]);
+    assert!(classes[1].contains("int8"), "{}", classes[1]);
+
+    // What one of the class began another one goes on with, at the very next token.
+    let request = generate("Once upon a time", Some(1), 40);
+    one.begin(1, &request, None);
+    let whole = one.finish(1).remove(&1).expect("it is there");
+    let resume = Resume {
+        prompt: whole.prompt.clone(),
+        choices: vec![ResumeChoice {
+            ids: whole.ids[..9].to_vec(),
+            finish: None,
+        }],
+    };
+    let mut other = Engine::start(&[&int8[..], &["--no-speculation"]].concat());
+    assert_eq!(
+        other.facts.class_of_any_context(),
+        one.facts.class_of_any_context()
+    );
+    other.begin(1, &request, Some(resume));
+    assert_eq!(other.finish(1)[&1].ids, whole.ids[9..]);
+}
+
+#[test]
 fn a_cancel_is_heard_within_one_step_and_frees_every_page() {
     let mut engine = Engine::start(&[]);
     let mut request = generate("Once upon a time", Some(1), 4000);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::frames::FromEngine;
 use crate::gpu_monitor::protocol::Use;
-use crate::ids::{HoldId, Passport};
+use crate::ids::{Class, HoldId, Passport};
 use crate::letters::mail;
 use crate::letters::tests::{
     ATTEMPT, MEMBER, REQUEST, client, coordinator, crossing, signed, work, worker,
@@ -82,6 +82,7 @@ fn internal_ones() -> Vec<Message> {
         request: REQUEST,
         number: 0,
         model,
+        class: Class::of("class"),
         prompt_bytes_max: 0,
         completion_tokens_max: 0,
         prices: crate::ids::Digest([0; 32]),

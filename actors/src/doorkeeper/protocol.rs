@@ -114,6 +114,15 @@ pub enum Turnaway {
     /// The door opened just now: it does not know what tickets are signed with, nor which of them are older than it.
     #[error("the worker has only just begun, and has not heard from its coordinator; ask again")]
     New,
+    /// The worker makes other bytes than those that its ticket is for: it was started anew in another way. The ticket
+    /// was good, and is used up.
+    #[error(
+        "other_class: the ticket is for another class of generation than {class}, which this worker is of"
+    )]
+    OtherClass {
+        /// The worker's.
+        class: String,
+    },
 }
 
 impl Turnaway {

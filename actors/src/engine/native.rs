@@ -13,7 +13,6 @@ use serde_json::Value;
 use std::sync::Arc;
 use troop_kernels::gguf::Gguf;
 use troop_kernels::grammar::{Grammar, Grammars, Wanted};
-use troop_kernels::isa::Isa;
 use troop_kernels::model::{self, Evaluator, Model, PageId, Pages, Want};
 use troop_kernels::template::{self, Conversation, Template, TemplateError};
 use troop_kernels::tokenizer::{Specials, Tokenizer};
@@ -22,6 +21,7 @@ pub use fit::Fit;
 pub use later::PRIORITY_LAST;
 use later::{Later, later};
 pub use share::{KV_BYTES_MAX, Means, Share};
+pub use troop_kernels::model::PageKind;
 
 /// A model's forward pass, with its threads and pages.
 pub struct NativeForward {
@@ -71,7 +71,7 @@ pub fn load(
         ));
     }
     let share = fit.share?;
-    let model = Model::load(&gguf, file, Isa::detect()).map_err(|error| error.to_string())?;
+    let model = Model::load(&gguf, file, means.isa).map_err(|error| error.to_string())?;
     let memory = Pages::new(&facts, share.pages as usize, share.window_pages as usize);
     let memory = memory.map_err(|error| error.to_string())?;
     let evaluator = Evaluator::new(Arc::new(model), means.threads, step_max);
@@ -91,7 +91,7 @@ pub fn load(
         window: facts.window as u32,
         window_pages: share.window_pages,
         window_page_bytes: facts.window_page_bytes,
-        class: format!("{CLASS}/context-{}", share.context),
+        class: class(means.page_kind, share.context),
     };
     let forward = NativeForward {
         evaluator,
@@ -275,12 +275,25 @@ fn json(field: &str, text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text).map_err(|error| invalid(field, error.to_string()))
 }
 
-/// The generation class without its context: raised by hand whenever one of them gives other bytes.
-const CLASS: &str = "arithmetic-1/tokenizer-1/template-1/grammar-1/sampler-1";
+/// The generation class: what is in it is raised by hand whenever it gives other bytes.
+fn class(pages: PageKind, context: u32) -> String {
+    let arithmetic = match pages {
+        PageKind::F16 => "arithmetic-1",
+        PageKind::Int8 => "arithmetic-1-int8",
+    };
+    format!("{arithmetic}/tokenizer-1/template-1/grammar-1/sampler-1/context-{context}")
+}
 
 #[cfg(test)]
 mod tests {
-    use super::place;
+    use super::*;
+
+    #[test]
+    fn each_kind_of_page_is_a_class_of_its_own() {
+        let classes = PageKind::ALL.map(|kind| class(kind, 2_048));
+        assert_ne!(classes[0], classes[1]);
+        assert!(classes.iter().all(|class| class.ends_with("/context-2048")));
+    }
 
     #[test]
     fn places_are_said_as_the_gateway_says_them() {

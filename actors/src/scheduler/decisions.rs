@@ -44,8 +44,6 @@ pub struct Story {
     pub granted: Option<Time>,
     /// When its session said that it is over.
     pub finished: Option<Time>,
-    /// The class that its bytes are of, once it has a worker.
-    pub class: Option<String>,
     /// What was decided, oldest first, at most [`DECISIONS_MAX`] of them.
     pub decisions: Vec<Decision>,
     /// How it stands in the line, if it does now.
@@ -162,13 +160,6 @@ impl Decisions {
         story.filter(|story| story.client == admit.client)
     }
 
-    /// The class that what `admit` asks for has begun in, if it has begun.
-    pub(super) fn class(&self, admit: &Admit) -> Option<&str> {
-        let story = self.admitted.get(&admit.request);
-        let own = story.filter(|story| admit.begun && story.client == admit.client);
-        own.and_then(|story| story.class.as_deref())
-    }
-
     /// What is known of a request.
     pub(super) fn about(&self, request: RequestId) -> Option<&Story> {
         let admitted = self.admitted.get(&request);
@@ -200,7 +191,6 @@ fn begun(now: Time, admit: &Admit) -> Story {
         vouched: false,
         granted: None,
         finished: None,
-        class: None,
         decisions: Vec::new(),
         waits: None,
     }

@@ -2,7 +2,7 @@
 
 use crate::engine_process::protocol::Rest;
 use crate::generate::CHOICES_MAX;
-use crate::ids::{HoldId, MemberId, NodeId, Passport, RequestId};
+use crate::ids::{Class, HoldId, MemberId, NodeId, Passport, RequestId};
 use crate::price::Micros;
 use crate::session::Fault;
 use crate::session::protocol::Patience;
@@ -80,8 +80,8 @@ pub struct Admit {
     /// if no other has room: in this order, and those that failed it by their own fault after the others. At most
     /// [`AVOID_MAX`].
     pub avoid: Vec<(NodeId, Fault)>,
-    /// Whether something of it has been delivered: then only a worker of the same class goes on.
-    pub begun: bool,
+    /// The class in which something of it has been delivered, if it has: then only a worker of that one goes on.
+    pub begun: Option<Class>,
     /// What the session's node knows of workers, at most [`HINTS_MAX`] of them.
     pub hints: Box<[Hint]>,
     /// The worker at which this attempt runs already: then only another one is wanted, to stand by.

@@ -229,8 +229,7 @@ impl Queue {
             if blocked.contains(&model) {
                 continue;
             }
-            let class = self.decisions.class(&entry.admit);
-            let (search, candidates) = self.workers.search(&entry.admit, class);
+            let (search, candidates) = self.workers.search(&entry.admit, entry.admit.begun);
             let refusal = match search {
                 Search::Full => None,
                 Search::Absent if self.hopes(now, &entry.admit) => None,
@@ -241,7 +240,7 @@ impl Queue {
                 } => Some(terms::too_large(&entry.admit, choices_max, tokens_max)),
                 Search::Found(pick, standby) => match Place::new(self.me, &entry.admit, &pick) {
                     Some(place) => {
-                        self.begin(now, (place, *pick), (standby, candidates), out);
+                        self.begin(now, place, (standby, candidates), out);
                         continue;
                     }
                     None => Some(terms::priceless()),
@@ -270,7 +269,7 @@ impl Queue {
     fn begin(
         &mut self,
         now: Time,
-        (mut place, pick): (Place, Pick),
+        mut place: Place,
         (standby, candidates): (Option<Box<Pick>>, Vec<Candidate>),
         out: &mut Vec<Effect>,
     ) {
@@ -289,9 +288,6 @@ impl Queue {
             ..chosen
         };
         self.decisions.keep(&entry.admit, decision);
-        if let Some(story) = self.decisions.of(&entry.admit) {
-            story.class.get_or_insert(pick.report.class);
-        }
         entry.stage = Stage::Holding {
             place: Box::new(place),
             since: now,

@@ -154,7 +154,7 @@ mod tests {
             tokens_max,
             choices: 1,
             avoid: Vec::new(),
-            begun: false,
+            begun: None,
             hints: hints.into(),
             running: None,
         }

@@ -6,7 +6,7 @@ use super::protocol::{
 use super::score::prompt_tokens;
 use super::workers::Pick;
 use crate::generate::CHOICES_MAX;
-use crate::ids::{AttemptId, HoldId, NodeId};
+use crate::ids::{AttemptId, Class, HoldId, NodeId};
 use crate::price::{Micros, Prices};
 use crate::session::protocol::Patience;
 use crate::ticket::Claims;
@@ -67,6 +67,7 @@ impl Place {
                 request: admit.request,
                 number: admit.number,
                 model: admit.model,
+                class: Class::of(&report.class),
                 prompt_bytes_max: admit.prompt_bytes,
                 completion_tokens_max,
                 prices: prices.version(),
@@ -75,6 +76,11 @@ impl Place {
                 epoch: 0,
             },
         })
+    }
+
+    /// The class that its worker was of when it was chosen.
+    pub(super) fn class(&self) -> Class {
+        self.claims.class
     }
 
     /// The most it can cost.

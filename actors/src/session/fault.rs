@@ -93,6 +93,7 @@ fn of_turnaway(turnaway: &Turnaway) -> Fault {
         | Turnaway::Window
         | Turnaway::Used
         | Turnaway::Draining
+        | Turnaway::OtherClass { .. }
         | Turnaway::New => Fault::Pool,
     }
 }

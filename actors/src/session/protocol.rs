@@ -2,7 +2,7 @@
 
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Finish, Generate, Likely, Tally, Vector, Work};
-use crate::ids::{AttemptId, Digest, HoldId, MemberId, NodeId, RequestId, Signature};
+use crate::ids::{AttemptId, Class, Digest, HoldId, MemberId, NodeId, RequestId, Signature};
 use crate::outbox::protocol::Parcel;
 use crate::receipt::Half;
 use crate::scheduler::protocol::{Admit, Refusal};
@@ -41,6 +41,8 @@ pub struct Grant {
     pub hold: HoldId,
     /// The worker it is good for.
     pub worker: NodeId,
+    /// The class of generation that the worker was chosen for, and works in.
+    pub class: Class,
     /// The price table, by hash.
     pub prices: Digest,
     /// How long the worker is waited for.
@@ -286,6 +288,7 @@ impl Grant {
             attempt: claims.attempt,
             hold: claims.hold,
             worker: claims.worker,
+            class: claims.class,
             prices: claims.prices,
             patience,
             ticket,

@@ -15,7 +15,7 @@ use super::limits::*;
 use super::protocol::{Delivery, Effect, Grant, Input, Order, Trouble};
 use crate::contract::{Core, Time, earliest};
 use crate::generate::{Event, Finish, Work};
-use crate::ids::{AttemptId, NodeId, NodeKey};
+use crate::ids::{AttemptId, Class, NodeId, NodeKey};
 use crate::outbox::protocol::Parcel;
 use crate::scheduler::protocol::{Admit, Hint, Refusal};
 
@@ -50,6 +50,8 @@ pub struct Thread {
     stage: Stage,
     /// When the client was last told how it goes.
     told: Option<Time>,
+    /// The class of the worker that began it: only that one's words go on with what has been delivered.
+    class: Option<Class>,
     ended: bool,
 }
 
@@ -101,6 +103,7 @@ impl Thread {
             hints: Box::default(),
             stage: Stage::New,
             told: None,
+            class: None,
             ended: false,
         }
     }
@@ -128,7 +131,7 @@ impl Thread {
             tokens_max: generate.tokens_max,
             choices: generate.choices,
             avoid: self.avoid.clone(),
-            begun: self.answer.has_begun(),
+            begun: self.class,
             hints: self.hints.clone(),
             running,
         })
@@ -179,6 +182,11 @@ impl Thread {
         grant.map(|grant| &**grant)
     }
 
+    /// Whether the worker of `grant` would make the bytes that this request has begun with.
+    fn goes_on(&self, grant: &Grant) -> bool {
+        self.class.is_none_or(|class| class == grant.class)
+    }
+
     /// Whether this request has left `worker` before.
     fn has_left(&self, worker: NodeId) -> bool {
         self.avoid.iter().any(|(left, _)| *left == worker)
@@ -212,9 +220,10 @@ impl Thread {
     }
 
     fn event(&mut self, now: Time, attempt: AttemptId, event: Event, out: &mut Vec<Effect>) {
-        let Some(worker) = self.current(attempt).map(|grant| grant.worker) else {
+        let Some(grant) = self.current(attempt) else {
             return;
         };
+        let (worker, class) = (grant.worker, grant.class);
         if let Stage::Working { signs, .. } = &mut self.stage {
             signs.hear(now, &event);
             if matches!(
@@ -237,7 +246,12 @@ impl Thread {
             }
         };
         match self.answer.take(event, worker, say) {
-            Ok(()) => self.vouch(now, out),
+            Ok(()) => {
+                if self.answer.has_begun() {
+                    self.class.get_or_insert(class);
+                }
+                self.vouch(now, out);
+            }
             Err(Breach::Gap) => self.lose(now, Loss::Gap, out),
             Err(Breach::Contradiction) => self.lose(now, Loss::Contradiction, out),
         }
@@ -266,9 +280,16 @@ impl Thread {
         if grant.number < self.number {
             return;
         }
-        match &self.stage {
-            Stage::Asking { .. } => self.work(now, grant, now, out),
-            Stage::Working { .. } => self.named(now, grant, out),
+        let goes_on = self.goes_on(&grant);
+        match &mut self.stage {
+            Stage::Asking { .. } if goes_on => self.work(now, grant, now, out),
+            // The attempt is that worker's for ever: the next one is asked for, soon and not at once, because who grants
+            // this may do so again.
+            Stage::Asking { again, .. } => {
+                self.number = grant.number.saturating_add(1);
+                *again = now.plus_ms(COME_BACK_MS);
+            }
+            Stage::Working { .. } if goes_on => self.named(now, grant, out),
             // The hold is there: the worker is to sign for nothing, so that it is released at once.
             Stage::Leaving { grant: None, .. } => {
                 self.knock(&grant, out);

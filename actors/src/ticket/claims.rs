@@ -34,7 +34,7 @@ pub(super) fn write(claims: &Claims) -> String {
         text,
         concat!(
             r#"{{"iss":"{}","sub":"{}","aud":"{}","cnf":{{"kid":"{}"}},"iat":{},"ims":{},"nbf":{},"exp":{},"#,
-            r#""jti":"{}","hold":"{}","req":"{}","att":{},"mdl":"{}","mxi":{},"mxo":{},"prc":"{}","#,
+            r#""jti":"{}","hold":"{}","req":"{}","att":{},"mdl":"{}","cls":"{}","mxi":{},"mxo":{},"prc":"{}","#,
             r#""cap":{},"dl":{},"ep":{},"scp":"{}"}}"#
         ),
         claims.issuer,
@@ -50,6 +50,7 @@ pub(super) fn write(claims: &Claims) -> String {
         claims.request,
         claims.number,
         claims.model,
+        claims.class,
         claims.prompt_bytes_max,
         claims.completion_tokens_max,
         claims.prices,
@@ -85,6 +86,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Claims, TicketError> {
             .try_into()
             .map_err(|_| wrong_type("att", "a 32-bit integer"))?,
         model: members.id("mdl")?,
+        class: members.id("cls")?,
         prompt_bytes_max: members.number("mxi")?,
         completion_tokens_max: members.number("mxo")?,
         prices: members.id("prc")?,

@@ -40,6 +40,7 @@ fn claims() -> Claims {
         request,
         number: 1,
         model: Passport([7; 32]),
+        class: Class::of("class"),
         prompt_bytes_max: 1234,
         completion_tokens_max: u64::MAX,
         prices: crate::price::Prices::REFERENCE.version(),

@@ -17,7 +17,7 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use limits::Limits;
-use troop_kernels::attention::{self, Cache, PAGE_TOKENS, Query};
+use troop_kernels::attention::{self, Cache, PAGE_TOKENS, PageKind, Query};
 use troop_kernels::block::SUPPORTED;
 use troop_kernels::gguf::Format;
 use troop_kernels::isa::Isa;
@@ -33,10 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let json = flags.iter().any(|flag| flag == "--json");
     let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
     let threads: usize = words.get(1).map_or(Ok(cores), |text| text.parse())?;
-    let isa = Isa::available()
-        .into_iter()
-        .rfind(|isa| words.get(2).is_none_or(|name| name == isa.name()))
-        .ok_or("no such instruction set here")?;
+    let isa = Isa::named(words.get(2).map(String::as_str))?;
     let bench = Bench {
         filter: words.first().cloned().unwrap_or_default(),
         isa,
@@ -47,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for format in SUPPORTED {
         bench.matmuls(format);
     }
-    bench.attention();
+    PageKind::ALL.iter().for_each(|kind| bench.attention(*kind));
     bench.small();
     bench.limits();
     Ok(())
@@ -146,21 +143,29 @@ impl Bench {
 
     /// Three query heads of each key and value head: one token's, and eight tokens' together. Keys and values lie
     /// as in the pages of a model with many layers, so one token's come from memory.
-    fn attention(&self) {
+    fn attention(&self, kind: PageKind) {
+        let name_of_kind = match kind {
+            PageKind::F16 => "attention",
+            PageKind::Int8 => "attention int8",
+        };
         for width in [64, 128, 256] {
             for (tokens, depth) in [(1, 512), (1, 2048), (8, 512), (8, 2048)] {
-                let name = format!("attention {width} x {tokens} at {depth}");
+                let name = format!("{name_of_kind} {width} x {tokens} at {depth}");
                 let heads = 3 * tokens;
                 let parts = if tokens == 1 { 96 } else { 2 };
                 let work = Work {
-                    bytes: (4 * depth * width * parts) as f64,
+                    bytes: (depth / PAGE_TOKENS * kind.part_bytes(width) * parts) as f64,
                     operations: (4 * depth * width * heads * parts) as f64,
                 };
                 self.measure(&name, work, || {
-                    let part = 2 * PAGE_TOKENS * width;
+                    let part = kind.part_bytes(width);
                     let pages = depth / PAGE_TOKENS;
-                    let number = |i: usize| (i * 31 % 0x3800) as u16;
-                    let pool: Vec<u16> = (0..pages * parts * part).map(number).collect();
+                    let mut pool = vec![0; pages * parts * part];
+                    for part in pool.chunks_exact_mut(part) {
+                        let row = numbers(width);
+                        let store = |slot| attention::store_alone(kind, part, slot, &row, &row);
+                        assert!((0..PAGE_TOKENS).all(store));
+                    }
                     let q = numbers(heads * width);
                     let mut out = vec![0.0; heads * width];
                     let mut scratch = vec![0.0; attention::scratch_len(depth)];
@@ -168,8 +173,9 @@ impl Bench {
                     move || {
                         for index in 0..parts {
                             let page = |page: usize| &pool[(page * parts + index) * part..][..part];
-                            let pages: Vec<&[u16]> = (0..pages).map(page).collect();
+                            let pages: Vec<&[u8]> = (0..pages).map(page).collect();
                             let cache = Cache {
+                                kind,
                                 head_width: width,
                                 pages: &pages,
                             };

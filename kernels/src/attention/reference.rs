@@ -1,8 +1,7 @@
 //! The definition of attention in code, for one query.
 
-use half::f16;
-
-use super::{Cache, KEYS, PAGE_TOKENS, Query};
+use super::page::Part;
+use super::{Cache, PAGE_TOKENS, Query};
 use crate::dot::reference::dot;
 use crate::math::exp;
 
@@ -30,16 +29,16 @@ pub fn attend(
     out: &mut [f32],
 ) -> bool {
     let width = cache.head_width;
+    let part = |page: usize| Part::new(cache.kind, width, cache.pages[page]);
     let mut finite = true;
     let mut key = vec![0.0; width];
     for (position, score) in scores.iter_mut().enumerate().skip(query.first) {
-        let page = cache.pages[position / PAGE_TOKENS];
+        let page = part(position / PAGE_TOKENS);
         let slot = position % PAGE_TOKENS;
         for (dimension, key) in key.iter_mut().enumerate() {
-            let at = (slot / KEYS) * KEYS * width + dimension * KEYS + slot % KEYS;
-            *key = f16::from_bits(page[at]).to_f32();
+            *key = page.key(slot, dimension);
         }
-        *score = dot(query.q, &key) * scale;
+        *score = dot(query.q, &key) * page.key_scale(slot) * scale;
         finite &= score.is_finite();
     }
     let seen = &scores[query.first..];
@@ -48,16 +47,16 @@ pub fn attend(
     out.fill(0.0);
     let chunks = scores.chunks(PAGE_TOKENS).enumerate();
     for (chunk, scores) in chunks.skip(query.first / PAGE_TOKENS) {
-        let values = &cache.pages[chunk][PAGE_TOKENS * width..];
+        let values = part(chunk);
         let mut weight_chunk = 0.0;
         let mut chunk_out = vec![0.0f32; width];
         let unseen = query.first.saturating_sub(chunk * PAGE_TOKENS);
         for (slot, score) in scores.iter().enumerate().skip(unseen) {
             let p = exp(score - largest);
             weight_chunk += p;
+            let weight = p * values.value_scale(slot);
             for (dimension, out) in chunk_out.iter_mut().enumerate() {
-                let value = f16::from_bits(values[slot * width + dimension]).to_f32();
-                *out = p.mul_add(value, *out);
+                *out = weight.mul_add(values.value(slot, dimension), *out);
             }
         }
         weight_all += weight_chunk;

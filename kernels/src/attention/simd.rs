@@ -1,4 +1,4 @@
-//! Attention over lanes: up to four queries at once over the same keys and values.
+//! Attention over lanes: up to four queries at once over the same keys and values, of either kind of page.
 //!
 //! ```text
 //! scores   16 keys in 16 lanes; each lane walks its own key's dimensions in the order of rule 3. The
@@ -14,7 +14,7 @@
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
-use super::{Cache, KEYS, PAGE_TOKENS, Query, ROWS_MAX};
+use super::{Cache, KEYS, PAGE_TOKENS, PageKind, Query, ROWS_MAX};
 use crate::dot::BLOCK;
 use crate::lanes::{self, LANES, Lanes, entries};
 
@@ -31,12 +31,98 @@ entries! {
 /// Registers of values per query.
 const REGISTERS: usize = 4;
 
+/// What a kind of page makes different.
+///
+/// # Safety
+/// Every method is called with the instruction set of `L` enabled, and with pointers to as many numbers as it loads.
+trait Stored {
+    const KIND: PageKind;
+    /// Bytes of a number.
+    const BYTES: usize;
+
+    /// Sixteen numbers, widened.
+    unsafe fn load<L: Lanes>(at: *const u8) -> L;
+    /// Dot products with sixteen keys, times the scales of these keys.
+    unsafe fn scaled<L: Lanes>(dots: L, scales: *const u8) -> L;
+    /// The weight of a value, times the value's scale.
+    unsafe fn weight(weight: f32, scale: *const u8) -> f32;
+}
+
+/// Pages of f16.
+struct Halves;
+
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the contract of the trait covers them all"
+)]
+impl Stored for Halves {
+    const KIND: PageKind = PageKind::F16;
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(at: *const u8) -> L {
+        unsafe { L::load_half(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn scaled<L: Lanes>(dots: L, _: *const u8) -> L {
+        dots
+    }
+    #[inline(always)]
+    unsafe fn weight(weight: f32, _: *const u8) -> f32 {
+        weight
+    }
+}
+
+/// Pages of int8.
+struct Integers;
+
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the contract of the trait covers them all"
+)]
+impl Stored for Integers {
+    const KIND: PageKind = PageKind::Int8;
+    const BYTES: usize = 1;
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(at: *const u8) -> L {
+        unsafe { L::load_int8(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn scaled<L: Lanes>(dots: L, scales: *const u8) -> L {
+        unsafe { dots.mul(L::load(scales.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn weight(weight: f32, scale: *const u8) -> f32 {
+        unsafe { weight * scale.cast::<f32>().read_unaligned() }
+    }
+}
+
 /// `attention::reference::attend_all`.
 ///
 /// # Safety
 /// The instruction set of `L` is enabled, and the lengths are as `attention::attend` asserts.
 #[inline(always)]
 unsafe fn attend<L: Lanes>(
+    cache: Cache<'_>,
+    scale: f32,
+    queries: &[Query<'_>],
+    scratch: &mut [f32],
+    out: &mut [&mut [f32]],
+) -> bool {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match cache.kind {
+            PageKind::F16 => attend_over::<L, Halves>(cache, scale, queries, scratch, out),
+            PageKind::Int8 => attend_over::<L, Integers>(cache, scale, queries, scratch, out),
+        }
+    }
+}
+
+/// # Safety
+/// As for `attend`; the cache's pages are of `S`.
+#[inline(always)]
+unsafe fn attend_over<L: Lanes, S: Stored>(
     cache: Cache<'_>,
     scale: f32,
     queries: &[Query<'_>],
@@ -51,10 +137,10 @@ unsafe fn attend<L: Lanes>(
         // SAFETY: passed on from the caller.
         finite &= unsafe {
             match queries.len() {
-                1 => rows_of::<L, 1>(cache, scale, queries, scratch, out, fetches),
-                2 => rows_of::<L, 2>(cache, scale, queries, scratch, out, fetches),
-                3 => rows_of::<L, 3>(cache, scale, queries, scratch, out, fetches),
-                _ => rows_of::<L, ROWS_MAX>(cache, scale, queries, scratch, out, fetches),
+                1 => rows_of::<L, S, 1>(cache, scale, queries, scratch, out, fetches),
+                2 => rows_of::<L, S, 2>(cache, scale, queries, scratch, out, fetches),
+                3 => rows_of::<L, S, 3>(cache, scale, queries, scratch, out, fetches),
+                _ => rows_of::<L, S, ROWS_MAX>(cache, scale, queries, scratch, out, fetches),
             }
         };
     }
@@ -64,7 +150,7 @@ unsafe fn attend<L: Lanes>(
 /// # Safety
 /// As for `attend`; there are `R` queries.
 #[inline(always)]
-unsafe fn rows_of<L: Lanes, const R: usize>(
+unsafe fn rows_of<L: Lanes, S: Stored, const R: usize>(
     cache: Cache<'_>,
     scale: f32,
     queries: &[Query<'_>],
@@ -78,6 +164,7 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
     let first_chunk = first_key / PAGE_TOKENS;
     let chunks = first_chunk..end_key.div_ceil(PAGE_TOKENS);
     let stride = chunks.end * PAGE_TOKENS;
+    let half = S::KIND.half_bytes(cache.head_width);
     let mut q = [std::ptr::null(); R];
     for (q, query) in q.iter_mut().zip(queries) {
         *q = query.q.as_ptr();
@@ -91,13 +178,16 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
             let page = cache.pages[chunk].as_ptr();
             let next = cache.pages[..chunks.end].get(chunk + 1);
             if let Some(next) = next.filter(|_| fetches) {
-                fetch(next.as_ptr(), PAGE_TOKENS * cache.head_width);
+                fetch(next.as_ptr(), half);
             }
+            let scales = page.add(PAGE_TOKENS * cache.head_width * S::BYTES);
             for group in 0..PAGE_TOKENS / KEYS {
-                let keys = page.add(group * KEYS * cache.head_width);
-                let dots = key_dots::<L, R>(keys, cache.head_width, &q);
+                let keys = page.add(group * KEYS * cache.head_width * S::BYTES);
+                let scales = scales.add(group * KEYS * size_of::<f32>());
+                let dots = key_dots::<L, S, R>(keys, cache.head_width, &q);
                 for (row, dot) in dots.into_iter().enumerate() {
                     let at = row * stride + chunk * PAGE_TOKENS + group * KEYS;
+                    let dot = S::scaled(dot, scales);
                     dot.mul(L::splat(scale)).store(scores.add(at));
                 }
             }
@@ -108,28 +198,27 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
         for first in (0..cache.head_width).step_by(REGISTERS * LANES) {
             let registers = ((cache.head_width - first) / LANES).min(REGISTERS);
             for chunk in chunks.clone() {
-                let values = PAGE_TOKENS * cache.head_width;
                 let next = cache.pages[..chunks.end].get(chunk + 1);
                 if let Some(next) = next.filter(|_| fetches && first == 0) {
-                    fetch(next.as_ptr().add(values), values);
+                    fetch(next.as_ptr().add(half), half);
                 }
-                let values = cache.pages[chunk].as_ptr().add(values + first);
+                let values = cache.pages[chunk].as_ptr().add(half);
                 let weights = scores.add(chunk * PAGE_TOKENS);
                 let keys = first_key.saturating_sub(chunk * PAGE_TOKENS)
                     ..(end_key - chunk * PAGE_TOKENS).min(PAGE_TOKENS);
                 let width = cache.head_width;
                 let is_first = chunk == first_chunk;
                 let chunk_totals = match registers {
-                    1 => values_of::<L, R, 1>(
+                    1 => values_of::<L, S, R, 1>(
                         values, width, weights, stride, keys, out, first, is_first,
                     ),
-                    2 => values_of::<L, R, 2>(
+                    2 => values_of::<L, S, R, 2>(
                         values, width, weights, stride, keys, out, first, is_first,
                     ),
-                    3 => values_of::<L, R, 3>(
+                    3 => values_of::<L, S, R, 3>(
                         values, width, weights, stride, keys, out, first, is_first,
                     ),
-                    _ => values_of::<L, R, 4>(
+                    _ => values_of::<L, S, R, 4>(
                         values, width, weights, stride, keys, out, first, is_first,
                     ),
                 };
@@ -150,13 +239,13 @@ unsafe fn rows_of<L: Lanes, const R: usize>(
     finite
 }
 
-/// Asks for so many values from memory, for soon.
+/// Asks for so many bytes from memory, for soon.
 ///
 /// # Safety
 /// There are so many.
 #[inline(never)]
-unsafe fn fetch(at: *const u16, count: usize) {
-    for line in (0..count).step_by(32) {
+unsafe fn fetch(at: *const u8, count: usize) {
+    for line in (0..count).step_by(64) {
         // SAFETY: inside of what the caller promises.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.add(line).cast()) };
     }
@@ -165,10 +254,10 @@ unsafe fn fetch(at: *const u16, count: usize) {
 /// The dot products of R queries with 16 keys.
 ///
 /// # Safety
-/// `keys` points to `width` times 16 values, each of `q` to `width`.
+/// `keys` points to `width` times 16 numbers, each of `q` to `width`.
 #[inline(always)]
-unsafe fn key_dots<L: Lanes, const R: usize>(
-    keys: *const u16,
+unsafe fn key_dots<L: Lanes, S: Stored, const R: usize>(
+    keys: *const u8,
     width: usize,
     q: &[*const f32; R],
 ) -> [L; R] {
@@ -183,8 +272,9 @@ unsafe fn key_dots<L: Lanes, const R: usize>(
                 block,
                 end,
             };
-            let left = join(join(at.two::<L>(0), at.two(4)), join(at.two(2), at.two(6)));
-            let right = join(join(at.two(1), at.two(5)), join(at.two(3), at.two(7)));
+            let two = |lane| at.two::<L, S>(lane);
+            let left = join(join(two(0), two(4)), join(two(2), two(6)));
+            let right = join(join(two(1), two(5)), join(two(3), two(7)));
             totals = join(totals, join(left, right));
         }
         totals
@@ -193,7 +283,7 @@ unsafe fn key_dots<L: Lanes, const R: usize>(
 
 /// A block of dimensions of 16 keys and R queries.
 struct Part<'a, const R: usize> {
-    keys: *const u16,
+    keys: *const u8,
     q: &'a [*const f32; R],
     block: usize,
     end: usize,
@@ -202,17 +292,17 @@ struct Part<'a, const R: usize> {
 impl<const R: usize> Part<'_, R> {
     /// The sums of lanes `lane` and `lane + 8` of rule 3, joined.
     #[inline(always)]
-    unsafe fn two<L: Lanes>(&self, lane: usize) -> [L; R] {
+    unsafe fn two<L: Lanes, S: Stored>(&self, lane: usize) -> [L; R] {
         // SAFETY: the caller of `key_dots` promises the lengths.
         unsafe {
             let (mut low, mut high) = ([L::splat(0.0); R], [L::splat(0.0); R]);
             let mut dimension = self.block + lane;
             while dimension < self.end {
-                let key = L::load_half(self.keys.add(dimension * KEYS));
+                let key: L = S::load(self.keys.add(dimension * KEYS * S::BYTES));
                 for (low, q) in low.iter_mut().zip(self.q) {
                     *low = L::splat(*q.add(dimension)).fma(key, *low);
                 }
-                let key = L::load_half(self.keys.add((dimension + 8) * KEYS));
+                let key: L = S::load(self.keys.add((dimension + 8) * KEYS * S::BYTES));
                 for (high, q) in high.iter_mut().zip(self.q) {
                     *high = L::splat(*q.add(dimension + 8)).fma(key, *high);
                 }
@@ -271,15 +361,15 @@ unsafe fn weigh<L: Lanes>(scores: *mut f32, keys: Range<usize>, stride: usize) -
 /// Adds one chunk's weighted values to the results of R queries, and returns its sums of weights.
 ///
 /// # Safety
-/// `values` points to the first of `V` registers of dimensions of the chunk's first key, and keys
-/// are `width` apart; `weights` to R rows of weights `stride` apart; `out` has R rows.
+/// `values` points to the chunk's values, `width` numbers each and then their scales, of which dimensions `first` and
+/// on are taken, `V` registers of them; `weights` to R rows of weights `stride` apart; `out` has R rows.
 #[inline(always)]
 #[allow(
     clippy::too_many_arguments,
     reason = "it is one loop, cut out to fix its width"
 )]
-unsafe fn values_of<L: Lanes, const R: usize, const V: usize>(
-    values: *const u16,
+unsafe fn values_of<L: Lanes, S: Stored, const R: usize, const V: usize>(
+    values: *const u8,
     width: usize,
     weights: *const f32,
     stride: usize,
@@ -292,15 +382,17 @@ unsafe fn values_of<L: Lanes, const R: usize, const V: usize>(
     unsafe {
         let mut sums = [[L::splat(0.0); V]; R];
         let mut totals = [0.0f32; R];
+        let scales = values.add(PAGE_TOKENS * width * S::BYTES);
         for key in keys {
+            let scale = scales.add(key * size_of::<f32>());
             let mut value = [L::splat(0.0); V];
             for (v, value) in value.iter_mut().enumerate() {
-                *value = L::load_half(values.add(key * width + v * LANES));
+                *value = S::load(values.add((key * width + first + v * LANES) * S::BYTES));
             }
             for row in 0..R {
                 let weight = *weights.add(row * stride + key);
                 totals[row] += weight;
-                let weight = L::splat(weight);
+                let weight = L::splat(S::weight(weight, scale));
                 for v in 0..V {
                     sums[row][v] = weight.fma(value[v], sums[row][v]);
                 }

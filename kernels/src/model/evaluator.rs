@@ -128,7 +128,7 @@ impl Evaluator {
         let mut states = vec![0.0; hidden_rows.len() * facts.width];
         let faults: Vec<AtomicU32> = runs.iter().map(|_| AtomicU32::new(u32::MAX)).collect();
         let tables: Vec<[Table; 2]> = runs.iter().map(|run| tables(pages, run)).collect();
-        let part_len = pages.part_len();
+        let (page_kind, part_bytes) = (pages.kind(), pages.part_bytes());
         let pass = Pass {
             model: &model,
             sizes: Sizes::of(facts, keys),
@@ -138,8 +138,9 @@ impl Evaluator {
             hidden_rows: &hidden_rows,
             rope: &self.rope,
             tables: &tables,
-            part_len,
-            pages: pages.values_mut().map(Shared::new),
+            page_kind,
+            part_bytes,
+            pages: pages.bytes_mut().map(Shared::new),
             x: Shared::new(&mut space.x),
             normed: Shared::new(&mut space.normed),
             qkv: Shared::new(&mut space.qkv),

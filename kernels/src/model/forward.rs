@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::evaluator::Sizes;
 use super::{Layer, Model, Operation, Run};
+use crate::attention::PageKind;
 use crate::block::BLOCK;
 use crate::embed::embed;
 use crate::matmul::{self, Finish, Input, Matrix, Output};
@@ -64,10 +65,11 @@ pub(super) struct Pass<'a> {
     pub(super) rope: &'a [rope::Table],
     /// Per run: its pages of layers that see everything, and of layers with a window.
     pub(super) tables: &'a [[Table; 2]],
-    /// Length of a page's part for one layer and kv head.
-    pub(super) part_len: usize,
+    pub(super) page_kind: PageKind,
+    /// Bytes of a page's part for one layer and kv head.
+    pub(super) part_bytes: usize,
     /// The pool of layers that see everything, and that of layers with a window.
-    pub(super) pages: [Shared<'a, u16>; 2],
+    pub(super) pages: [Shared<'a, u8>; 2],
     pub(super) x: Shared<'a, f32>,
     pub(super) normed: Shared<'a, f32>,
     pub(super) qkv: Shared<'a, f32>,

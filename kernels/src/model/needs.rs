@@ -6,6 +6,7 @@
 
 use super::tensors::Tensors;
 use super::{Evaluator, Facts, LoadError};
+use crate::attention::PageKind;
 use crate::gguf::Gguf;
 use crate::isa::Isa;
 use crate::matmul::pack::Space;
@@ -19,6 +20,8 @@ pub struct Plan {
     pub tokens_max: usize,
     /// Tokens of the longest sequence.
     pub context: usize,
+    /// What is in pages.
+    pub page_kind: PageKind,
 }
 
 /// Bytes that it takes.
@@ -34,7 +37,7 @@ impl Needs {
     /// Of a linted file, of which no tensor is read.
     pub fn of(gguf: &Gguf<'_>, isa: Isa, plan: Plan) -> Result<Self, LoadError> {
         let tensors = Tensors::find(gguf)?;
-        let mut facts = tensors.facts.clone();
+        let mut facts = tensors.facts.clone().with_pages(plan.page_kind);
         facts.weight_bytes = weight_bytes(&tensors, isa);
         let context = plan.context.min(facts.context);
         Ok(Self {

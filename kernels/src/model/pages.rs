@@ -6,11 +6,11 @@
 //! how often, is the engine's business; this file only keeps the bytes.
 //!
 //! ```text
-//! page:  [layer of its kind][kv head] { keys [64 / 16][head width][16] | values [64][head width] }   all f16
+//! page:  [layer of its kind][kv head] { keys | values }        as attention/page.rs says, all f16 or all int8
 //! ```
 
 use super::Facts;
-use crate::attention::PAGE_TOKENS;
+use crate::attention::PageKind;
 use crate::memory::{OutOfMemory, Region};
 
 /// The 0-based index of a page in its pool.
@@ -22,7 +22,8 @@ pub struct PageId(pub u32);
 pub struct Pages {
     all: Pool,
     window: Pool,
-    part_len: usize,
+    kind: PageKind,
+    part_bytes: usize,
 }
 
 /// The pages of one kind of layers.
@@ -30,18 +31,18 @@ pub struct Pages {
 struct Pool {
     memory: Region,
     count: usize,
-    /// u16 values per page.
-    page_len: usize,
+    page_bytes: usize,
 }
 
 impl Pages {
-    /// Pools for models with these facts: so many pages for layers that see everything, and so many for
-    /// layers with a window.
+    /// Pools for models with these facts, of the kind of page that they say: so many pages for layers that see
+    /// everything, and so many for layers with a window.
     pub fn new(facts: &Facts, pages: usize, window_pages: usize) -> Result<Self, OutOfMemory> {
         Ok(Self {
             all: Pool::new(facts.page_bytes, pages)?,
             window: Pool::new(facts.window_page_bytes, window_pages)?,
-            part_len: 2 * PAGE_TOKENS * facts.head_width,
+            kind: facts.page_kind,
+            part_bytes: facts.page_kind.part_bytes(facts.head_width),
         })
     }
 
@@ -75,14 +76,19 @@ impl Pages {
         self.window.at(page)
     }
 
-    /// Length of a page's part for one layer and kv head.
-    pub(crate) fn part_len(&self) -> usize {
-        self.part_len
+    /// What is in them.
+    pub(crate) fn kind(&self) -> PageKind {
+        self.kind
+    }
+
+    /// Bytes of a page's part for one layer and kv head.
+    pub(crate) fn part_bytes(&self) -> usize {
+        self.part_bytes
     }
 
     /// Both pools, that of everything first.
-    pub(crate) fn values_mut(&mut self) -> [&mut [u16]; 2] {
-        [&mut self.all, &mut self.window].map(|pool| pool.memory.as_u16_mut())
+    pub(crate) fn bytes_mut(&mut self) -> [&mut [u8]; 2] {
+        [&mut self.all, &mut self.window].map(|pool| pool.memory.bytes_mut())
     }
 }
 
@@ -92,19 +98,19 @@ impl Pool {
         Ok(Self {
             memory: Region::new(bytes, "pages of keys and values")?,
             count,
-            page_len: page_bytes as usize / 2,
+            page_bytes: page_bytes as usize,
         })
     }
 
     fn copy(&mut self, from: PageId, to: PageId) {
         let (from, to) = (self.at(from), self.at(to));
-        let all = self.memory.as_u16_mut();
-        all.copy_within(from..from + self.page_len, to);
+        let all = self.memory.bytes_mut();
+        all.copy_within(from..from + self.page_bytes, to);
     }
 
     fn at(&self, page: PageId) -> usize {
         let index = page.0 as usize;
         assert!(index < self.count, "page {index} of {}", self.count);
-        index * self.page_len
+        index * self.page_bytes
     }
 }

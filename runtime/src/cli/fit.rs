@@ -5,7 +5,7 @@ use super::fault::{Code, Fault};
 use super::table;
 use crate::engine_child::{self, SEQUENCES_MAX};
 use serde_json::{Value, json};
-use troop_actors::engine::native::Fit;
+use troop_actors::engine::native::{Fit, PageKind};
 use troop_actors::model_store::{Manifest, Store};
 
 /// Bytes, tokens and sequences, as an engine would find them here and now.
@@ -16,8 +16,12 @@ pub(super) struct Fitting {
 }
 
 impl Fitting {
-    pub(super) fn of(store: &Store, manifest: &Manifest) -> Result<Fitting, Fault> {
-        let means = engine_child::means(None, None, SEQUENCES_MAX);
+    pub(super) fn of(
+        store: &Store,
+        manifest: &Manifest,
+        page_kind: PageKind,
+    ) -> Result<Fitting, Fault> {
+        let means = engine_child::means(None, page_kind, None, SEQUENCES_MAX);
         // A model of an architecture that we cannot run is whole all the same: what is wrong is not its file.
         let fit = store.header(manifest, |gguf| Ok(Fit::of(gguf, means)))?;
         let fit = fit.map_err(|message| {
@@ -39,6 +43,7 @@ impl Fitting {
         json!({
             "weight_bytes": facts.weight_bytes,
             "workspace_bytes": self.fit.workspace_bytes,
+            "kv_cache": facts.page_kind.name(),
             "kv_bytes_per_token": self.kv_bytes(),
             "window": facts.window,
             "window_kv_bytes_per_token": facts.window_page_bytes / PAGE_TOKENS,
@@ -56,7 +61,7 @@ impl Fitting {
         let mut lines = vec![
             ("weights", table::bytes(facts.weight_bytes)),
             ("workspace", table::bytes(self.fit.workspace_bytes)),
-            ("KV per token", table::bytes(self.kv_bytes())),
+            ("KV per token", self.kv_text()),
         ];
         if facts.window > 0 {
             let bytes = table::bytes(facts.window_page_bytes / PAGE_TOKENS);
@@ -81,6 +86,11 @@ impl Fitting {
     /// Bytes of keys and values of one token, in the layers that see everything.
     fn kv_bytes(&self) -> u64 {
         self.fit.facts.page_bytes / PAGE_TOKENS
+    }
+
+    fn kv_text(&self) -> String {
+        let (bytes, kind) = (table::bytes(self.kv_bytes()), self.fit.facts.page_kind);
+        format!("{bytes} of {}", kind.name())
     }
 
     /// Sequences as long as the context that find room at once.

@@ -5,6 +5,7 @@ use super::fit::Fitting;
 use super::interrupt::Interrupt;
 use super::progress::Shown;
 use super::{Context, client, print, table};
+use crate::engine_child::KvCache;
 use clap::Args;
 use serde_json::json;
 use std::num::NonZeroU64;
@@ -46,6 +47,9 @@ pub(super) struct ShowArgs {
     /// Say what it takes in memory, and what it could hold in that of this machine
     #[arg(long)]
     fit: bool,
+    /// With keys and values kept so, for --fit; what a node is set to says `troop config show`
+    #[arg(long, value_enum, default_value_t, requires = "fit")]
+    kv_cache: KvCache,
 }
 
 /// Arguments of `rm`.
@@ -326,7 +330,7 @@ pub(super) fn show(context: &Context, args: ShowArgs) -> Result<(), Fault> {
     }
     let facts = store.facts(&manifest)?;
     let fitting = match args.fit {
-        true => Some(Fitting::of(&store, &manifest)?),
+        true => Some(Fitting::of(&store, &manifest, args.kv_cache.into())?),
         false => None,
     };
     let license = Alias::find(&manifest.name)

@@ -4,7 +4,7 @@ use super::fault::{Code, Fault};
 use super::lend::LendArgs;
 use super::{Context, join, models, print, tokio};
 use crate::boot::{self, NodeOptions, Running};
-use crate::engine_child::cores;
+use crate::engine_child::{KvCache, cores};
 use crate::leaves::EngineOptions;
 use crate::tree::Roles;
 use ::tokio::signal::unix::{Signal, SignalKind, signal};
@@ -74,6 +74,11 @@ pub(super) struct NodeArgs {
     /// Bytes of memory for each engine's KV cache [default: the engine's choice]
     #[arg(long, env = "TROOP_KV_BYTES", value_name = "N")]
     kv_bytes: Option<u64>,
+    /// How engines keep keys and values. int8 nearly halves the memory of contexts; answers are slightly other ones (the mean
+    /// divergence from the model is 0.0028 instead of 0.0018), so no worker goes on with what was begun with f16, nor
+    /// the other way round
+    #[arg(long, env = "TROOP_KV_CACHE", value_enum, default_value_t)]
+    kv_cache: KvCache,
     /// Keep engines from drafting what a text says again, which is done where it is faster and changes no word
     #[arg(long, env = "TROOP_NO_SPECULATION", value_parser = FalseyValueParser::new())]
     no_speculation: bool,
@@ -200,6 +205,7 @@ fn options(context: &Context, args: &NodeArgs, roles: Roles) -> Result<NodeOptio
         models: manifests,
         engines: EngineOptions {
             threads: args.threads.unwrap_or_else(cores::count),
+            page_kind: args.kv_cache.into(),
             kv_bytes: args.kv_bytes,
             speculation: !args.no_speculation,
         },
@@ -226,6 +232,7 @@ pub(super) fn occasional(context: &Context, model: &str) -> Result<NodeOptions, 
         join: None,
         threads: None,
         kv_bytes: None,
+        kv_cache: KvCache::default(),
         no_speculation: false,
         lend: LendArgs::default(),
         grace: 0,

@@ -3,7 +3,7 @@
 use super::*;
 use troop_actors::contract::{Core, Time};
 use troop_actors::doorkeeper::protocol::{Effect, Turnaway};
-use troop_actors::ids::{Digest, HoldId};
+use troop_actors::ids::{Class, Digest, HoldId};
 use troop_actors::ports::Clock;
 use troop_actors::routing::{Out, Routed};
 use troop_actors::ticket::{self, Claims, Rotation, TicketError};
@@ -95,6 +95,7 @@ fn claims(number: u32, client: NodeId, worker: NodeId) -> Claims {
         request,
         number: 0,
         model: Passport([5; 32]),
+        class: Class::of("class"),
         prompt_bytes_max: 100,
         completion_tokens_max: 10_000,
         prices: Digest([6; 32]),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::generate::{Generate, Prompt, Resume};
-use crate::ids::{HoldId, MemberId, NodeKey, Passport};
+use crate::ids::{Class, HoldId, MemberId, NodeKey, Passport};
 use crate::price::Prices;
 use crate::ticket::{Rotation, TicketError};
 
@@ -71,6 +71,7 @@ fn claims(number: u32) -> Claims {
         request,
         number,
         model: Passport([6; 32]),
+        class: Class::of("class"),
         prompt_bytes_max: 5,
         completion_tokens_max: 20,
         prices: Prices::REFERENCE.version(),

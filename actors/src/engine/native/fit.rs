@@ -5,7 +5,6 @@ use super::super::BUDGET_MAX;
 use super::super::batch::MORE_ROWS_MAX;
 use super::share::{self, Means, Share};
 use troop_kernels::gguf::Gguf;
-use troop_kernels::isa::Isa;
 use troop_kernels::model::{Facts, Needs, Plan};
 
 /// What a model takes, and what it could hold.
@@ -26,8 +25,9 @@ impl Fit {
             threads: means.threads,
             tokens_max: step_max(means),
             context: usize::MAX,
+            page_kind: means.page_kind,
         };
-        let needs = Needs::of(gguf, Isa::detect(), plan).map_err(|error| error.to_string())?;
+        let needs = Needs::of(gguf, means.isa, plan).map_err(|error| error.to_string())?;
         let facts = needs.facts;
         let rows = u64::from(means.sequences_max + MORE_ROWS_MAX);
         let workspace_bytes = needs.workspace_bytes + rows * facts.logits_bytes();

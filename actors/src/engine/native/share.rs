@@ -7,7 +7,8 @@
 
 use super::super::batch::Limits;
 use super::super::pages::{PAGE_TOKENS, pages_of};
-use troop_kernels::model::Facts;
+use troop_kernels::isa::Isa;
+use troop_kernels::model::{Facts, PageKind};
 
 /// What a model's pages hold and take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +22,14 @@ pub(super) struct Kinds {
 /// What an engine may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Means {
+    /// What threads compute with.
+    pub isa: Isa,
     /// Threads that compute.
     pub threads: usize,
     /// Sequences that run at once.
     pub sequences_max: u32,
+    /// What is in KV pages: each kind makes a class of generation of its own.
+    pub page_kind: PageKind,
     /// Bytes of KV pages; if not given, half of what is free besides weights and workspace, and
     /// [`KV_BYTES_MAX`] at most.
     pub kv_bytes: Option<u64>,
@@ -167,8 +172,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_before_it_is_loaded_with_all_numbers() {
         let means = |kv_bytes, free_bytes| Means {
+            isa: Isa::Reference,
             threads: 1,
             sequences_max: 1,
+            page_kind: PageKind::F16,
             kv_bytes,
             free_bytes,
         };

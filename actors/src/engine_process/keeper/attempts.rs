@@ -16,7 +16,7 @@ use crate::contract::{Time, earliest};
 use crate::doorkeeper::protocol::Turnaway;
 use crate::engine::frames::ToEngine;
 use crate::generate::{Event, Failure, Finish, Tally, Work};
-use crate::ids::{AttemptId, NodeId, Passport, digest};
+use crate::ids::{AttemptId, Class, NodeId, Passport, digest};
 use crate::receipt::Half;
 use crate::ticket::{Claims, Revoked};
 
@@ -73,11 +73,12 @@ impl Keeper {
                 reason: Turnaway::Draining,
             });
         }
-        let ready = self
-            .engines
-            .get(&claims.model)
-            .filter(|engine| matches!(engine.state, EngineState::Ready(_)));
-        let (Some(engine), true) = (ready, self.attempts.len() < ATTEMPTS_MAX) else {
+        let engine = self.engines.get(&claims.model);
+        let ready = engine.and_then(|engine| match &engine.state {
+            EngineState::Ready(facts) => Some((engine, facts.class_of_any_context())),
+            _ => None,
+        });
+        let (Some((engine, class)), true) = (ready, self.attempts.len() < ATTEMPTS_MAX) else {
             return out.push(Effect::Lost {
                 client,
                 request,
@@ -86,6 +87,16 @@ impl Keeper {
         };
         if self.attempts.contains_key(&attempt) {
             return;
+        }
+        if Class::of(class) != claims.class {
+            return out.push(Effect::Turn {
+                client,
+                request,
+                attempt,
+                reason: Turnaway::OtherClass {
+                    class: class.to_owned(),
+                },
+            });
         }
         let (model, life) = (claims.model, engine.life);
         let delivered = Delivered::nothing(&work);

@@ -1,5 +1,6 @@
 //! The keeper against engines that come up, work, fall, fall silent, and are no use.
 
+mod classes;
 mod evidence;
 mod reports;
 mod rest;
@@ -7,7 +8,7 @@ mod rest;
 use super::*;
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Event, Failure, Finish, Generate, Prompt, Tally, Work};
-use crate::ids::{Digest, HoldId, NodeId, RequestId};
+use crate::ids::{Class, Digest, HoldId, NodeId, RequestId};
 use crate::ticket::Claims;
 
 const MODEL: Passport = Passport([1; 32]);
@@ -97,6 +98,7 @@ impl Desk {
             request: RequestId([n; 16]),
             number: 0,
             model: MODEL,
+            class: Class::of("test"),
             prompt_bytes_max: 10,
             completion_tokens_max: 10,
             prices: Digest([6; 32]),

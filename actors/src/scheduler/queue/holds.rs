@@ -29,10 +29,13 @@ impl Queue {
             self.workers.free(place.worker, request);
             let found = self.workers.find(worker, entry.admit.model);
             let moved = found.and_then(|pick| Place::new(self.me, &entry.admit, &pick));
+            let goes_on =
+                |place: &Place| entry.admit.begun.is_none_or(|class| class == place.class());
             self.workers.place(worker, &entry.admit);
-            match moved {
+            match moved.filter(goes_on) {
                 Some(moved) => **place = moved,
-                // It is gone, and the attempt is its own for ever: the next one is somebody else's.
+                // It is gone, or of another class by now, and the attempt is its own for ever: the next one is somebody
+                // else's.
                 None => {
                     place.worker = worker;
                     let number = number + 1;

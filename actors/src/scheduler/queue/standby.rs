@@ -10,7 +10,7 @@
 
 use super::{Entry, Queue, Stage};
 use crate::contract::Time;
-use crate::ids::{MemberId, NodeId, RequestId};
+use crate::ids::{Class, MemberId, NodeId, RequestId};
 use crate::scheduler::decisions::Decision;
 use crate::scheduler::line::Weight;
 use crate::scheduler::protocol::{Admit, Effect, HoldOrder};
@@ -147,7 +147,9 @@ impl Queue {
         let mut other = admit.clone();
         other.avoid.push((first.worker, Fault::Pool));
         let has_left = |worker| other.avoid.iter().any(|(left, _)| *left == worker);
-        let (search, candidates) = self.workers.search(&other, Some(&first.report.class));
+        // The first worker may have been started anew in another class than the one it began in.
+        let class = admit.begun.unwrap_or(Class::of(&first.report.class));
+        let (search, candidates) = self.workers.search(&other, Some(class));
         let has_room = |candidate: &Candidate| {
             let has_room = match candidate.finding {
                 Finding::Chosen | Finding::Standby | Finding::Free => true,

@@ -21,9 +21,7 @@ impl Queue {
                 let other = self.entries.get(other);
                 other.is_some_and(|other| other.admit.model == model)
             };
-            let (_, candidates) = self
-                .workers
-                .search(&entry.admit, self.decisions.class(&entry.admit));
+            let (_, candidates) = self.workers.search(&entry.admit, entry.admit.begun);
             story.waits = Some(Waits {
                 ahead: before.filter(same).count() as u32,
                 waited_ms: now.since_ms(entry.since),

@@ -37,7 +37,7 @@ fn admit(id: u8) -> Admit {
         tokens_max: 100,
         choices: 1,
         avoid: Vec::new(),
-        begun: false,
+        begun: None,
         hints: Box::default(),
         running: None,
     }

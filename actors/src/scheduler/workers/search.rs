@@ -2,7 +2,7 @@
 
 use super::{Worker, Workers};
 use crate::engine::PAGE_TOKENS;
-use crate::ids::{MemberId, NodeId, Passport};
+use crate::ids::{Class, MemberId, NodeId, Passport};
 use crate::scheduler::protocol::{Admit, ModelReport};
 use crate::scheduler::score::{Fastest, Load, Score, prefix_tokens, prompt_tokens};
 use crate::session::Fault;
@@ -98,7 +98,7 @@ impl Workers {
     pub(in crate::scheduler) fn search(
         &self,
         admit: &Admit,
-        begun: Option<&str>,
+        begun: Option<Class>,
     ) -> (Search, Vec<Candidate>) {
         let serving = || {
             self.known.iter().filter_map(|(worker, state)| {
@@ -208,12 +208,12 @@ fn room(
     admit: &Admit,
     model: &ModelReport,
     load: Load,
-    begun: Option<&str>,
+    begun: Option<Class>,
 ) -> Result<(), Finding> {
     if admit.choices > model.sequences_max || admit.tokens_max > model.context {
         return Err(Finding::TooSmall);
     }
-    if begun.is_some_and(|class| class != model.class) {
+    if begun.is_some_and(|class| class != Class::of(&model.class)) {
         return Err(Finding::OtherClass);
     }
     if load.taken.saturating_add(admit.choices) > model.sequences_max {

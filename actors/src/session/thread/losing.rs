@@ -140,10 +140,15 @@ impl Thread {
                     let (attempts, reason) = (self.tries, loss.to_string());
                     return self.fail(Trouble::Lost { attempts, reason }, out);
                 }
-                if let Some((standby, came)) = beside.take(now) {
-                    self.work(now, standby, came, out);
-                    // The coordinator hears by this where the stream is now.
-                    return self.ask_beside(now, out);
+                match beside.take(now) {
+                    Some((standby, came)) if self.goes_on(&standby) => {
+                        self.work(now, standby, came, out);
+                        // The coordinator hears by this where the stream is now.
+                        return self.ask_beside(now, out);
+                    }
+                    // It was named before anything had begun, and the attempt is its own for ever.
+                    Some((standby, _)) => self.number = standby.number.saturating_add(1),
+                    None => {}
                 }
                 match manner {
                     Manner::Lost | Manner::Stale => self.ask(now, out),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::doorkeeper::protocol::Turnaway;
 use crate::generate::{Failure, Finish, Generate, Prompt, Tally};
-use crate::ids::{Digest, HoldId, MemberId, Passport, RequestId, Signature};
+use crate::ids::{Class, Digest, HoldId, MemberId, Passport, RequestId, Signature};
 use crate::receipt::{Half, Receipt, transcript};
 use crate::session::limits::WINDOW_MS;
 use crate::session::protocol::Patience;
@@ -90,6 +90,7 @@ impl Desk {
             attempt: Desk::attempt(number),
             hold: HoldId::of(RequestId([4; 16])),
             worker: self.worker.node(),
+            class: Class::of("class"),
             prices: Digest([6; 32]),
             patience: Patience {
                 silence_ms: 15_000,
@@ -436,6 +437,7 @@ fn a_knock_that_arrived_twice_is_no_loss_and_work_beyond_the_ticket_is_hopeless(
 }
 
 mod chaos;
+mod classes;
 mod endings;
 mod standby;
 mod vouching;

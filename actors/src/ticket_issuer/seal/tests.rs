@@ -1,7 +1,7 @@
 //! Tickets that are signed once and again, what was taken back, and keys that turn.
 
 use super::*;
-use crate::ids::{Digest, HoldId, MemberId, NodeId, Passport, RequestId};
+use crate::ids::{Class, Digest, HoldId, MemberId, NodeId, Passport, RequestId};
 use crate::session::protocol::Patience;
 use crate::ticket::Expected;
 
@@ -39,6 +39,7 @@ fn ordered() -> Claims {
         request: RequestId([2; 16]),
         number: 2,
         model: Passport([6; 32]),
+        class: Class::of("class"),
         prompt_bytes_max: 10,
         completion_tokens_max: 20,
         prices: Digest([7; 32]),

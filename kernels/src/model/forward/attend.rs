@@ -55,7 +55,7 @@ impl Pass<'_> {
         rope::turn(isa, rope.pairing(), key, width, turns);
         let slot = row.position % PAGE_TOKENS;
         // SAFETY: as above.
-        let finite = unsafe { attention::store(pool, part, width, slot, key, value) };
+        let finite = unsafe { attention::store(self.page_kind, pool, part, slot, key, value) };
         if !finite {
             self.fault(row.run, index, Operation::KeysAndValues);
         }
@@ -122,11 +122,12 @@ impl Pass<'_> {
         let first_page = seen(rows.start).start / PAGE_TOKENS;
         let end_page = seen(rows.end - 1).end.div_ceil(PAGE_TOKENS);
         // SAFETY: pages and queries are not written in this phase.
-        let pages: Vec<&[u16]> = table.pages[first_page - table.first..end_page - table.first]
+        let pages: Vec<&[u8]> = table.pages[first_page - table.first..end_page - table.first]
             .iter()
             .map(|page| unsafe { pool.slice(self.part(*page, layer, kv_head)) })
             .collect();
         let cache = Cache {
+            kind: self.page_kind,
             head_width: width,
             pages: &pages,
         };
@@ -167,15 +168,15 @@ impl Pass<'_> {
     }
 
     /// A run's pages for a layer, and the pool they are in.
-    fn table(&self, run: usize, layer: &Layer) -> (&Table, &Shared<'_, u16>) {
+    fn table(&self, run: usize, layer: &Layer) -> (&Table, &Shared<'_, u8>) {
         let kind = usize::from(layer.windowed);
         (&self.tables[run][kind], &self.pages[kind])
     }
 
     /// The part of a page for one layer and kv head.
     fn part(&self, page: usize, layer: &Layer, kv_head: usize) -> Range<usize> {
-        let at = page + (layer.of_kind * self.model.facts.kv_heads + kv_head) * self.part_len;
-        at..at + self.part_len
+        let at = page + (layer.of_kind * self.model.facts.kv_heads + kv_head) * self.part_bytes;
+        at..at + self.part_bytes
     }
 }
 

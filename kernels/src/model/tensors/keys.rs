@@ -4,7 +4,7 @@ use super::super::architecture::{Architecture, Window};
 use super::super::load_error::unsupported;
 use super::super::{Facts, LoadError};
 use super::names;
-use crate::attention::PAGE_TOKENS;
+use crate::attention::PageKind;
 use crate::gguf::Gguf;
 use crate::rope::Turning;
 
@@ -185,7 +185,8 @@ impl Reader<'_> {
         let is_windowed = |layer: &usize| window > 0 && self.architecture.is_windowed(*layer);
         let windowed = (0..layers).filter(is_windowed).count() as u64;
         // Both fit: counts are bounded above.
-        let layer_bytes = (kv_heads * 4 * PAGE_TOKENS * head_width) as u64;
+        let page_kind = PageKind::default();
+        let layer_bytes = (kv_heads * page_kind.part_bytes(head_width)) as u64;
         Ok(Facts {
             architecture: self.architecture.name.to_owned(),
             layers,
@@ -200,6 +201,7 @@ impl Reader<'_> {
             context: self.count(names::CONTEXT, CONTEXT_MAX)?,
             vocabulary: vocabulary as usize,
             window: if windowed > 0 { window } else { 0 },
+            page_kind,
             page_bytes: (layers as u64 - windowed) * layer_bytes,
             window_page_bytes: windowed * layer_bytes,
             turn_bytes: 0,

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "a module of test binaries")]
 
 use half::f16;
-use troop_kernels::attention::{self, Cache, PAGE_TOKENS, Query};
+use troop_kernels::attention::{self, Cache, PAGE_TOKENS, PageKind, Query};
 use troop_kernels::isa::Isa;
 
 use super::file::{Array, Case};
@@ -39,19 +39,20 @@ pub fn store_cases() -> Vec<Case> {
 }
 
 /// The halves of a key and a value that were stored at a slot of a part of a page.
-fn stored(part: &[u16], width: usize, slot: usize) -> [Vec<f16>; 2] {
-    let key = |dimension: usize| part[(slot / 16) * 16 * width + dimension * 16 + slot % 16];
-    let value = |dimension: usize| part[(PAGE_TOKENS + slot) * width + dimension];
+fn stored(part: &[u8], width: usize, slot: usize) -> [Vec<f16>; 2] {
+    let half = |at: usize| f16::from_ne_bytes([part[2 * at], part[2 * at + 1]]);
+    let key = |dimension: usize| half((slot / 16) * 16 * width + dimension * 16 + slot % 16);
+    let value = |dimension: usize| half((PAGE_TOKENS + slot) * width + dimension);
     [
-        (0..width).map(key).map(f16::from_bits).collect(),
-        (0..width).map(value).map(f16::from_bits).collect(),
+        (0..width).map(key).collect(),
+        (0..width).map(value).collect(),
     ]
 }
 
 pub fn store(_: Isa, case: &Case) -> Vec<Array> {
     let (key, value): (Vec<f32>, Vec<f32>) = (case.all("key"), case.all("value"));
-    let mut part = vec![0u16; 2 * PAGE_TOKENS * 16];
-    let finite = attention::store_alone(&mut part, 16, 37, &key, &value);
+    let mut part = vec![0; PageKind::F16.part_bytes(16)];
+    let finite = attention::store_alone(PageKind::F16, &mut part, 37, &key, &value);
     let [key, value] = stored(&part, 16, 37);
     vec![
         Array::of("finite", &[u8::from(finite)]),
@@ -135,7 +136,8 @@ pub fn attend(isa: Isa, case: &Case) -> Vec<Array> {
     };
     let (keys, values) = (wide("keys"), wide("values"));
     let count = keys.len() / width;
-    let mut pages = vec![vec![0u16; 2 * PAGE_TOKENS * width]; count.div_ceil(PAGE_TOKENS)];
+    let part = vec![0; PageKind::F16.part_bytes(width)];
+    let mut pages = vec![part; count.div_ceil(PAGE_TOKENS)];
     for (position, (key, value)) in keys
         .chunks_exact(width)
         .zip(values.chunks_exact(width))
@@ -143,11 +145,22 @@ pub fn attend(isa: Isa, case: &Case) -> Vec<Array> {
     {
         let (page, slot) = (&mut pages[position / PAGE_TOKENS], position % PAGE_TOKENS);
         assert!(
-            attention::store_alone(page, width, slot, key, value),
+            attention::store_alone(PageKind::F16, page, slot, key, value),
             "halves fit"
         );
     }
-    let pages: Vec<&[u16]> = pages.iter().map(Vec::as_slice).collect();
+    let pages: Vec<&[u8]> = pages.iter().map(Vec::as_slice).collect();
+    let cache = Cache {
+        kind: PageKind::F16,
+        head_width: width,
+        pages: &pages,
+    };
+    over(isa, case, cache, count)
+}
+
+/// The results of a case's queries over so many keys.
+pub fn over(isa: Isa, case: &Case, cache: Cache<'_>, count: usize) -> Vec<Array> {
+    let width = cache.head_width;
     let seen: Vec<u32> = case.all("seen");
     let q: Vec<f32> = case.all("queries");
     let firsts: Vec<u32> = match case.inputs.iter().any(|array| array.name == "first_seen") {
@@ -164,10 +177,6 @@ pub fn attend(isa: Isa, case: &Case) -> Vec<Array> {
     let mut results = vec![0.0f32; q.len()];
     let mut out: Vec<&mut [f32]> = results.chunks_exact_mut(width).collect();
     let mut scratch = vec![0.0; attention::scratch_len(count)];
-    let cache = Cache {
-        head_width: width,
-        pages: &pages,
-    };
     let finite = attention::attend(
         isa,
         cache,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use troop_kernels::gguf::{Format, Gguf};
 use troop_kernels::isa::Isa;
-use troop_kernels::model::{Evaluator, Model, PageId, Pages, Run, Want};
+use troop_kernels::model::{Evaluator, Model, PageId, PageKind, Pages, Run, Want};
 
 use super::file::{Array, Case};
 use super::synthetic::kinds::{KINDS, Kind};
@@ -39,6 +39,11 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
+    over(isa, case, PageKind::F16)
+}
+
+/// The same over pages of a kind.
+pub fn over(isa: Isa, case: &Case, kind: PageKind) -> Vec<Array> {
     let format = Format::from_id(case.one("format")).expect("a known format");
     let file = match case.inputs.iter().find(|array| array.name == "kind") {
         None => Synthetic::new(Shape::of(format), format, 1).file(),
@@ -55,7 +60,8 @@ pub fn run(isa: Isa, case: &Case) -> Vec<Array> {
     );
     let gguf = Gguf::parse(&file).expect("a good file");
     let model = Arc::new(Model::load(&gguf, &file, isa).expect("a good model"));
-    let mut pages = Pages::new(model.facts(), 2, 2).expect("memory");
+    let facts = model.facts().clone().with_pages(kind);
+    let mut pages = Pages::new(&facts, 2, 2).expect("memory");
     let tail: &[PageId] = match model.facts().window {
         0 => &[],
         _ => &[PageId(1), PageId(0)],

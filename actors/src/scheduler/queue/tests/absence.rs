@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine_process::protocol::Rest;
+use crate::ids::Class;
 
 #[test]
 fn a_model_that_nobody_serves_is_refused_unless_it_was_served_a_moment_ago() {
@@ -262,6 +263,28 @@ fn an_attempt_stays_with_the_worker_of_its_first_order() {
     );
     let out = desk.answered(1, 1, worker(0));
     assert_eq!(issued(&out), [(request(1), 1, worker(0))]);
+}
+
+#[test]
+fn an_attempt_of_a_worker_that_is_of_another_class_by_now_is_passed_over() {
+    // Given a stream that runs at one worker, while the books have named the other one for the next attempt,
+    let mut desk = Desk::new(&[1, 1]);
+    let mut other = report(1, 1, &[]);
+    other.models[0].class = "other".to_owned();
+    desk.say(Input::Report(other));
+    let again = Admit {
+        number: 1,
+        begun: Some(Class::of("class")),
+        ..admit(1)
+    };
+    assert_eq!(holds(&desk.admit(again)), [(request(1), worker(0))]);
+    // when they say so, and that one has been started anew in another class meanwhile,
+    let out = desk.answered(1, 1, worker(1));
+    // then no ticket goes out for it, and the attempt after that one has a worker of the stream's class.
+    assert_eq!(issued(&out), []);
+    assert_eq!(holds(&out), [(request(1), worker(0))]);
+    let out = desk.answered(1, 2, worker(0));
+    assert_eq!(issued(&out), [(request(1), 2, worker(0))]);
 }
 
 #[test]

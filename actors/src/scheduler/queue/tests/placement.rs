@@ -1,6 +1,7 @@
 //! Which worker is taken, and what is told about it.
 
 use super::*;
+use crate::ids::Class;
 
 /// What a worker with four sequences says that differs from others in this.
 fn reports(desk: &mut Desk, id: u8, change: impl FnOnce(&mut ModelReport)) -> Vec<Effect> {
@@ -134,20 +135,31 @@ fn a_stream_that_has_begun_goes_on_in_its_own_class_or_not_at_all() {
     // It is told so at once, asks again, and nobody waits behind it.
     for _ in 0..3 {
         assert_eq!(
-            refusals(&desk.admit(again(true))),
+            refusals(&desk.admit(again(Some(Class::of("class"))))),
             [(request(1), Refusal::NoWorker)]
         );
     }
     assert_eq!(findings(&desk, 1), [(worker(1), Finding::OtherClass)]);
     assert_eq!(taken(&desk.admit(admit(2))), worker(1));
     desk.say(Input::Report(report(0, 4, &[])));
-    assert_eq!(taken(&desk.admit(again(true))), worker(0));
+    assert_eq!(
+        taken(&desk.admit(again(Some(Class::of("class"))))),
+        worker(0)
+    );
+    // A scheduler that remembers nothing of it is told by its session.
+    let mut desk = Desk::new(&[]);
+    reports(&mut desk, 1, |model| model.class = "other".into());
+    let out = desk.admit(again(Some(Class::of("class"))));
+    assert_eq!(refusals(&out), [(request(1), Refusal::NoWorker)]);
+    desk.say(Input::Report(report(2, 4, &[])));
+    let out = desk.admit(again(Some(Class::of("class"))));
+    assert_eq!(taken(&out), worker(2));
     // What has not begun may begin anywhere.
     let mut desk = Desk::new(&[4, 4]);
     reports(&mut desk, 1, |model| model.class = "other".into());
     desk.admit(admit(1));
     desk.held(1);
-    assert_eq!(taken(&desk.admit(again(false))), worker(1));
+    assert_eq!(taken(&desk.admit(again(None))), worker(1));
 }
 
 #[test]

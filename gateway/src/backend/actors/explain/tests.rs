@@ -45,7 +45,6 @@ fn decided(decisions: Vec<Decision>) -> scheduler::Story {
         vouched: true,
         granted: None,
         finished: None,
-        class: None,
         decisions,
         waits: None,
     }
