@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) struct Limits {
     /// GB/s of threads that each sum their own part of a buffer as large as the weights.
     read: f64,
-    /// 10^12 operations a second, a multiplication and an addition being two; nothing without VNNI.
+    /// 10^12 operations a second, a multiplication and an addition being two; nothing without AVX-512 VNNI.
     integer: Option<f64>,
     /// Microseconds until a word that one thread wrote is seen by another; nothing on one thread.
     hop: Option<f64>,
