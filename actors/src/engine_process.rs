@@ -69,58 +69,67 @@ impl EngineProcessHandle {
     }
 
     /// Has a model served from now on. Serving one that is served already changes nothing.
-    pub fn serve(&self, model: Passport, name: &str, created_seconds: u64) -> Result<(), Away> {
+    pub async fn serve(
+        &self,
+        model: Passport,
+        name: &str,
+        created_seconds: u64,
+    ) -> Result<(), Away> {
+        let name = name.to_owned();
         self.tell(Input::Serve {
             model,
-            name: name.to_owned(),
+            name,
             created_seconds,
         })
+        .await
     }
 
     /// Takes no more work from now on; what runs gets `grace` to finish, and is cancelled and signed for then.
-    pub fn drain(&self, grace: Duration) -> Result<(), Away> {
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        self.tell(Input::Drain { grace_ms })
+    pub async fn drain(&self, grace: Duration) -> Result<(), Away> {
+        let grace_ms = millis(grace);
+        self.tell(Input::Drain { grace_ms }).await
     }
 
     /// How the worker and every engine of it is.
     pub async fn status(&self) -> Result<WorkerStatus, Away> {
-        let actor = self
-            .0
-            .directory
-            .find(|entries| entries.engine_process.clone())
-            .ok_or(Away)?;
-        match actor
-            .call(EngineProcessMessage::Status, Some(CALL_DEADLINE))
-            .await
-        {
-            Ok(ractor::rpc::CallResult::Success(answer)) => Ok(answer),
-            _ => Err(Away),
-        }
+        self.ask(EngineProcessMessage::Status).await
     }
 
     /// Takes no more work for now. What runs may go on for `grace`, then its sessions go on elsewhere and the
     /// memory of the engines is given back.
-    pub fn pause(&self, grace: Duration) -> Result<(), Away> {
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        self.tell(Input::Pause { grace_ms })
+    pub async fn pause(&self, grace: Duration) -> Result<(), Away> {
+        let grace_ms = millis(grace);
+        self.tell(Input::Pause { grace_ms }).await
     }
 
     /// Starts the engines again, and takes work; for an hour even if the machine is wanted for something else now.
-    pub fn resume(&self) -> Result<(), Away> {
-        self.tell(Input::Resume)
+    pub async fn resume(&self) -> Result<(), Away> {
+        self.tell(Input::Resume).await
     }
 
-    fn tell(&self, input: Input) -> Result<(), Away> {
+    async fn tell(&self, input: Input) -> Result<(), Away> {
+        self.ask(|reply| EngineProcessMessage::Told(input, reply))
+            .await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(RpcReplyPort<T>) -> EngineProcessMessage,
+    ) -> Result<T, Away> {
         let actor = self
             .0
             .directory
             .find(|entries| entries.engine_process.clone())
             .ok_or(Away)?;
-        actor
-            .cast(EngineProcessMessage::Input(input))
-            .map_err(|_| Away)
+        match actor.call(message, Some(CALL_DEADLINE)).await {
+            Ok(ractor::rpc::CallResult::Success(answer)) => Ok(answer),
+            _ => Err(Away),
+        }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A model to be served from the start.
@@ -324,6 +333,20 @@ impl EngineProcess {
         state: &mut EngineProcessState,
     ) {
         state.step(input, &myself);
+    }
+
+    /// Its owner said something, and waits until it is heard: what a keeper that falls has not read yet is lost.
+    #[ractor::message(Told(input, reply))]
+    fn told(
+        &self,
+        myself: ActorRef<EngineProcessMessage>,
+        input: Input,
+        reply: RpcReplyPort<()>,
+        state: &mut EngineProcessState,
+    ) {
+        state.step(input, &myself);
+        // Whoever said it may have gone.
+        let _ = reply.send(());
     }
 
     /// The timer rang.

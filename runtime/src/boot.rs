@@ -269,7 +269,8 @@ impl Running {
     pub async fn stop(self, grace: Duration) -> usize {
         // The door first: whoever comes after it hears that the node stops, and not that it serves nothing.
         let _ = patiently(async || self.gateway().refuse().await).await;
-        let _ = EngineProcessHandle::new(self.node.clone()).drain(grace);
+        let keeper = EngineProcessHandle::new(self.node.clone());
+        let _ = keeper.drain(grace).await;
         let left = self.gateway().drain(grace).await.unwrap_or(0);
         let _ = ractor::call_t!(self.supervisor, SupervisorMessage::Stop, STOP_MS_MAX);
         if let Some(cluster) = &self.cluster {

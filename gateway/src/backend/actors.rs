@@ -293,11 +293,11 @@ impl Backend for Actors {
     }
 
     fn pause(&self, wanted: control::PauseWanted) -> Later<'_, Result<(), Problem>> {
-        Box::pin(async move { self.take_back_machine(wanted) })
+        Box::pin(self.take_back_machine(wanted))
     }
 
     fn resume(&self) -> Later<'_, Result<(), Problem>> {
-        Box::pin(async move { self.give_machine() })
+        Box::pin(self.give_machine())
     }
 
     fn worker(&self) -> Later<'_, Result<Option<control::Worker>, Problem>> {

@@ -218,6 +218,7 @@ actors! {
     "engine_process": engine_process::EngineProcessMessage {
         Input => as "its inputs, below";
         Wake => [at(1, Wait)];
+        Told => as "the input that it carries";
         Heard => as "the input Frame";
         Status => [at(1, Verb(&["ps"]))];
     }

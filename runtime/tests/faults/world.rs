@@ -220,7 +220,12 @@ impl World {
                     let answer = serde_json::from_slice(&told.stdout).unwrap_or_default();
                     outcome(told.status.success(), &answer)
                 };
-                format!("{}, {}", tell("pause"), tell("resume"))
+                let seen = format!("{}, {}", tell("pause"), tell("resume"));
+                // Whoever hears that the keeper does not answer says it again.
+                until("a resume is heard", || {
+                    (tell("resume") == "ok").then_some(())
+                });
+                seen
             }
             Scene::Unplug => self.unplug(),
             Scene::Join | Scene::PutOut => self.join(case.scene == Scene::PutOut),

@@ -55,14 +55,17 @@ impl Actors {
         }))
     }
 
-    pub(super) fn take_back_machine(&self, wanted: control::PauseWanted) -> Result<(), Problem> {
+    pub(super) async fn take_back_machine(
+        &self,
+        wanted: control::PauseWanted,
+    ) -> Result<(), Problem> {
         let grace = Duration::from_millis(wanted.grace_ms);
-        let told = self.keeper()?.pause(grace);
+        let told = self.keeper()?.pause(grace).await;
         told.map_err(|_| unavailable())
     }
 
-    pub(super) fn give_machine(&self) -> Result<(), Problem> {
-        self.keeper()?.resume().map_err(|_| unavailable())
+    pub(super) async fn give_machine(&self) -> Result<(), Problem> {
+        self.keeper()?.resume().await.map_err(|_| unavailable())
     }
 
     pub(super) async fn load_called(&self, name: &str) -> Result<control::Loading, Problem> {
@@ -93,6 +96,7 @@ impl Actors {
         let already = status.engines.iter().any(|engine| engine.model == passport);
         self.keeper()?
             .serve(passport, &manifest.name, manifest.created_seconds)
+            .await
             .map_err(|_| unavailable())?;
         Ok(control::Loading {
             model: manifest.name,
