@@ -6,12 +6,17 @@
 //!
 //! Waiting spins for a moment, since a barrier is crossed some hundred times per token, and then sleeps: on a
 //! machine that others use too, a thread that only yields waits out everybody's time slices at each barrier.
-//! Between steps a thread spins only briefly and then sleeps: an idle node burns nothing.
+//! Between steps a thread spins only briefly and then sleeps: an idle node burns nothing. `pool/apart.rs` says why
+//! each has cores of its own.
+
+mod apart;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
+
+use apart::Apart;
 
 /// A fixed number of threads, of which the caller is the first.
 pub(crate) struct Pool {
@@ -42,6 +47,7 @@ struct State {
     sleepers: AtomicUsize,
     gate: Condvar,
     lock: Mutex<()>,
+    apart: OnceLock<Apart>,
 }
 
 type Job = *const (dyn Fn(&Place<'_>) + Sync);
@@ -65,6 +71,7 @@ impl Pool {
             sleepers: AtomicUsize::new(0),
             gate: Condvar::new(),
             lock: Mutex::new(()),
+            apart: OnceLock::new(),
         });
         // Built before the first spawn, so that a failing spawn stops the threads it already made.
         let mut pool = Self {
@@ -83,9 +90,19 @@ impl Pool {
         Ok(pool)
     }
 
+    /// Divides cores, each a list of processors, among the threads, from the next job on. Said once; nothing changes
+    /// where there are fewer cores than threads.
+    pub(crate) fn keep_apart(&mut self, cores: &[Vec<usize>]) {
+        let apart = Apart::new(cores, self.state.count).filter(|_| self.state.count > 1);
+        if let Some(apart) = apart {
+            let _ = self.state.apart.set(apart);
+        }
+    }
+
     /// Runs the job on every thread, and returns when all have finished it.
     pub(crate) fn run(&mut self, job: &(dyn Fn(&Place<'_>) + Sync)) {
         let state = &*self.state;
+        let _settled = state.apart.get().map(Apart::settle_caller);
         // SAFETY: workers look at the job only between the epoch published below and the barrier
         // at the end of this function, so the longer lifetime is never made use of.
         let job_pointer: Job =
@@ -166,6 +183,7 @@ fn part(pieces: usize, index: usize, count: usize) -> Range<usize> {
 
 fn work(state: &State, index: usize) {
     let mut seen = 0;
+    let mut apart = None;
     loop {
         let mut spins = 0u32;
         while state.epoch.load(Ordering::Acquire) == seen {
@@ -181,6 +199,10 @@ fn work(state: &State, index: usize) {
             }
         }
         seen = seen.wrapping_add(1);
+        if apart.is_none() {
+            apart = state.apart.get();
+            apart.into_iter().for_each(|apart| apart.settle(index));
+        }
         let _abort = AbortOnPanic;
         // SAFETY: the epoch was published after the job was written, and `run` does not return, nor
         // write the next job, before this thread has reached the barrier below.

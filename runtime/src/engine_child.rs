@@ -71,6 +71,7 @@ pub fn run(args: EngineArgs) -> ExitCode {
     };
     let page_kind = args.kv_cache.into();
     let means = means(args.threads, page_kind, args.kv_bytes, args.sequences);
+    let cores = cores::all();
     let desk = map(&args.model).and_then(|file| {
         match sandbox::enter(memory_bytes(file.len() as u64, means)) {
             Ok(()) => {}
@@ -79,7 +80,10 @@ pub fn run(args: EngineArgs) -> ExitCode {
             }
             Err(error) => return Err(error.to_string()),
         }
-        let (forward, words, facts) = native::load(&file, means)?;
+        let (mut forward, words, facts) = native::load(&file, means)?;
+        if let Some(cores) = &cores {
+            forward.keep_apart(cores);
+        }
         let mut desk = Desk::new(forward, words, facts);
         if args.no_speculation {
             desk = desk.without_speculation();

@@ -401,6 +401,38 @@ fn an_engine_with_nothing_to_do_burns_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn threads_that_compute_share_no_core_where_there_are_enough() {
+    let mut engine = Engine::start(&["--threads", "2"]);
+    engine.begin(1, &generate("Once upon a time", None, 10), None);
+    engine.finish(1);
+    let tasks = format!("/proc/{}/task", engine.child.id());
+    let tasks = std::fs::read_dir(tasks).expect("it runs");
+    let mut allowed = std::collections::BTreeMap::new();
+    for task in tasks {
+        let task = task.expect("it runs").path().join("status");
+        let status = std::fs::read_to_string(task).expect("it runs");
+        let line = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("it is told").trim().to_owned()
+        };
+        allowed.insert(line("Name:"), line("Cpus_allowed_list:"));
+    }
+    // The thread that leads the others is free again between two steps.
+    let everywhere = &allowed["engine-input"];
+    assert_eq!(&allowed["troop"], everywhere);
+    let siblings = |cpu: usize| {
+        let list = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+        std::fs::read_to_string(list).ok()
+    };
+    // On a machine whose first and last processors are one core, there may be one alone.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if processors > 1 && siblings(0) != siblings(processors - 1) {
+        assert_ne!(&allowed["evaluate-1"], everywhere);
+    }
+}
+
+#[test]
 #[allow(clippy::disallowed_methods)] // A real process is measured in real time.
 fn twice_as_many_threads_as_cores_slow_an_engine_down_and_do_not_stop_it() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -108,6 +108,13 @@ pub fn load(
     Ok((forward, words, engine_facts))
 }
 
+impl NativeForward {
+    /// Divides cores, each a list of processors, among the threads that compute.
+    pub fn keep_apart(&mut self, cores: &[Vec<usize>]) {
+        self.evaluator.keep_apart(cores);
+    }
+}
+
 impl Forward for NativeForward {
     fn step(&mut self, plan: &Plan) -> Vec<Result<Option<Vec<f32>>, Failure>> {
         for copy in &plan.copies.whole {

@@ -65,6 +65,12 @@ impl Evaluator {
         })
     }
 
+    /// Divides cores, each a list of processors, among the threads: none shares a core with another one, where there
+    /// are as many. Without it the system puts them where it likes.
+    pub fn keep_apart(&mut self, cores: &[Vec<usize>]) {
+        self.pool.keep_apart(cores);
+    }
+
     /// The most bytes that an evaluator of this kind takes while no sequence is longer than `context`.
     /// Results come on top: `Facts::logits_bytes` for each row of logits in a step.
     pub fn workspace_bytes(

@@ -1,10 +1,10 @@
-//! How many threads compute where nobody says how many: one for each physical core this process may run on.
+//! The physical cores this process may run on. Where nobody says how many threads compute, there is one for each.
 //!
 //! Two hardware threads of a core share its multipliers and its way to memory, which one thread of ours keeps busy
 //! alone; a second one on the same core only makes all others wait for two slow ones at every barrier. Linux says
 //! which of its processors are one core; where it does not, or says something that cannot be, each counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZero;
 use std::thread::available_parallelism;
@@ -12,36 +12,41 @@ use std::thread::available_parallelism;
 /// Physical cores, and no more than processors that this process may use or time that its group is given.
 pub(crate) fn count() -> NonZero<usize> {
     let allowed = available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let siblings = |cpu: u32| {
-        let folder = format!("/sys/devices/system/cpu/cpu{cpu}/topology");
-        fs::read_to_string(format!("{folder}/thread_siblings_list")).ok()
-    };
-    physical(&status, siblings).map_or(allowed, |cores| cores.min(allowed))
+    let cores = all().and_then(|cores| NonZero::new(cores.len()));
+    cores.map_or(allowed, |cores| cores.min(allowed))
 }
 
-/// Cores among the processors that a process's `status` allows it, given each one's list of those that are one core
+/// The processors of each physical core that this process may use. `None` where the system does not say.
+pub(crate) fn all() -> Option<Vec<Vec<usize>>> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    physical(&status, |cpu| {
+        let folder = format!("/sys/devices/system/cpu/cpu{cpu}/topology");
+        fs::read_to_string(format!("{folder}/thread_siblings_list")).ok()
+    })
+}
+
+/// Cores of the processors that a process's `status` allows it, given each one's list of those that are one core
 /// with it. `None` where that is not known of all of them, or is not so.
-fn physical(status: &str, siblings: impl Fn(u32) -> Option<String>) -> Option<NonZero<usize>> {
+fn physical(status: &str, siblings: impl Fn(usize) -> Option<String>) -> Option<Vec<Vec<usize>>> {
     let mut lines = status.lines();
     let allowed = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    let mut cores = BTreeSet::new();
+    let mut cores: BTreeMap<BTreeSet<usize>, Vec<usize>> = BTreeMap::new();
     for cpu in list(allowed)? {
         let core = list(&siblings(cpu)?)?;
         if !core.contains(&cpu) {
             return None;
         }
-        cores.insert(core);
+        cores.entry(core).or_default().push(cpu);
     }
-    NonZero::new(cores.len())
+    Some(cores.into_values().collect())
 }
 
 /// Processors as Linux lists them: `0-3,8,10-11`.
-fn list(text: &str) -> Option<BTreeSet<u32>> {
+fn list(text: &str) -> Option<BTreeSet<usize>> {
     let mut found = BTreeSet::new();
     for part in text.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
         if first > last || last > CPU_MAX {
             return None;
         }
@@ -51,7 +56,7 @@ fn list(text: &str) -> Option<BTreeSet<u32>> {
 }
 
 /// No system has a processor with a higher number.
-const CPU_MAX: u32 = 1 << 14;
+const CPU_MAX: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
@@ -63,26 +68,26 @@ mod tests {
         let pairs = ["0,2", "1,3", "0,2", "1,3"];
         let neighbours = ["0-1\n", "0-1\n", "2-3\n", "2-3\n"];
         let cases = [
-            ("0-3", alone, Some(4)),
-            ("0-3", pairs, Some(2)),
-            ("0-3", neighbours, Some(2)),
+            ("0-3", alone, vec![vec![0], vec![1], vec![2], vec![3]]),
+            ("0-3", pairs, vec![vec![0, 2], vec![1, 3]]),
+            ("0-3", neighbours, vec![vec![0, 1], vec![2, 3]]),
             // What this process may not run on is nobody's core here.
-            ("0,2", pairs, Some(1)),
-            ("0,2", neighbours, Some(2)),
-            ("1-2", neighbours, Some(2)),
-            ("3", neighbours, Some(1)),
+            ("0,2", pairs, vec![vec![0, 2]]),
+            ("0,2", neighbours, vec![vec![0], vec![2]]),
+            ("1-2", neighbours, vec![vec![1], vec![2]]),
+            ("3", neighbours, vec![vec![3]]),
         ];
         for (allowed, lists, expected) in cases {
             let status = format!("Name:\ttroop\nCpus_allowed:\tf\nCpus_allowed_list:\t{allowed}\n");
-            let found = physical(&status, |cpu| Some(lists[cpu as usize].to_owned()));
-            assert_eq!(found.map(NonZero::get), expected, "{allowed} of {lists:?}");
+            let found = physical(&status, |cpu| Some(lists[cpu].to_owned()));
+            assert_eq!(found, Some(expected), "{allowed} of {lists:?}");
         }
     }
 
     #[test]
     fn what_cannot_be_so_is_not_believed() {
         let status = |allowed: &str| format!("Cpus_allowed_list:\t{allowed}\n");
-        let same = |cpu: u32| Some(cpu.to_string());
+        let same = |cpu: usize| Some(cpu.to_string());
         for allowed in [
             "",
             "x",
