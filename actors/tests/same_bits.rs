@@ -158,7 +158,8 @@ fn requests() -> Vec<Generate> {
     requests
 }
 
-/// Serves requests each alone, cold and warm, and then all together among strangers; all as they were told before.
+/// Serves requests each alone, cold and warm, and then, in most ways of the fastest instruction set, all together among
+/// strangers; all as they were told before.
 ///
 /// Returns the count of steps.
 fn serve_as_before(file: &[u8], way: Way, requests: &[Generate], before: &[Story]) -> u64 {
@@ -176,7 +177,7 @@ fn serve_as_before(file: &[u8], way: Way, requests: &[Generate], before: &[Story
             "request {number}, {way:?}: {accepted}"
         );
     }
-    if way.isa == Isa::detect() {
+    if way.isa == Isa::detect() && (way.slow || way.threads == 2 && way.drafts) {
         let strangers = (0..6).map(|number| {
             let text = format!("Once upon a time there were {number} mice, and they");
             request(&text, Shape::Free, 0.9)
