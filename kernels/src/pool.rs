@@ -6,8 +6,8 @@
 //!
 //! Waiting spins for a moment, since a barrier is crossed some hundred times per token, and then sleeps: on a
 //! machine that others use too, a thread that only yields waits out everybody's time slices at each barrier.
-//! Between steps a thread spins only briefly and then sleeps: an idle node burns nothing. `pool/apart.rs` says why
-//! each has cores of its own.
+//! Between steps a thread spins only briefly and then sleeps: an idle node burns nothing. `pool/apart.rs` says how
+//! threads keep off each other's cores.
 
 mod apart;
 

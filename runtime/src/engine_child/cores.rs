@@ -19,19 +19,25 @@ pub(crate) fn count() -> NonZero<usize> {
 /// The processors of each physical core that this process may use. `None` where the system does not say.
 pub(crate) fn all() -> Option<Vec<Vec<usize>>> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    physical(&status, |cpu| {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    physical(&status, &online, |cpu| {
         let folder = format!("/sys/devices/system/cpu/cpu{cpu}/topology");
         fs::read_to_string(format!("{folder}/thread_siblings_list")).ok()
     })
 }
 
-/// Cores of the processors that a process's `status` allows it, given each one's list of those that are one core
-/// with it. `None` where that is not known of all of them, or is not so.
-fn physical(status: &str, siblings: impl Fn(usize) -> Option<String>) -> Option<Vec<Vec<usize>>> {
+/// Cores of the processors that a process's `status` allows it, as far as they are `online`: it may name some that
+/// are switched off. Each one's list says which are one core with it. `None` where that is not known of all of them,
+/// or is not so.
+fn physical(
+    status: &str,
+    online: &str,
+    siblings: impl Fn(usize) -> Option<String>,
+) -> Option<Vec<Vec<usize>>> {
     let mut lines = status.lines();
     let allowed = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     let mut cores: BTreeMap<BTreeSet<usize>, Vec<usize>> = BTreeMap::new();
-    for cpu in list(allowed)? {
+    for cpu in list(allowed)?.intersection(&list(online)?).copied() {
         let core = list(&siblings(cpu)?)?;
         if !core.contains(&cpu) {
             return None;
@@ -76,10 +82,12 @@ mod tests {
             ("0,2", neighbours, vec![vec![0], vec![2]]),
             ("1-2", neighbours, vec![vec![1], vec![2]]),
             ("3", neighbours, vec![vec![3]]),
+            // What is switched off has no list.
+            ("0-127", pairs, vec![vec![0, 2], vec![1, 3]]),
         ];
         for (allowed, lists, expected) in cases {
             let status = format!("Name:\ttroop\nCpus_allowed:\tf\nCpus_allowed_list:\t{allowed}\n");
-            let found = physical(&status, |cpu| Some(lists[cpu].to_owned()));
+            let found = physical(&status, "0-3\n", |cpu| Some(lists[cpu].to_owned()));
             assert_eq!(found, Some(expected), "{allowed} of {lists:?}");
         }
     }
@@ -98,14 +106,19 @@ mod tests {
             "0-4294967295",
             "99999999999",
         ] {
-            assert_eq!(physical(&status(allowed), same), None, "{allowed:?}");
+            assert_eq!(physical(&status(allowed), "0-4", same), None, "{allowed:?}");
         }
-        assert_eq!(physical("", same), None, "nothing is said");
+        assert_eq!(physical("", "0", same), None, "nothing is said");
+        assert_eq!(physical(&status("0"), "", same), None, "nothing is online");
         for siblings in ["", "\n", "one", "1", "0-", "1-0", "0;1"] {
-            let found = physical(&status("0"), |_| Some(siblings.to_owned()));
+            let found = physical(&status("0"), "0", |_| Some(siblings.to_owned()));
             assert_eq!(found, None, "{siblings:?}");
         }
-        assert_eq!(physical(&status("0-1"), |_| None), None, "no such file");
+        assert_eq!(
+            physical(&status("0-1"), "0-1", |_| None),
+            None,
+            "no such file"
+        );
     }
 
     #[test]

@@ -142,7 +142,7 @@ mod linux {
                 SeccompCmpOp::Eq,
                 libc::PR_SET_NAME as u64,
             ),
-            // A thread may choose its own cores.
+            // A thread may choose its own cores, among those of its group; nobody else's.
             (libc::SYS_sched_setaffinity, 0, SeccompCmpOp::Eq, 0),
             // A panic may end this process, and no other.
             (
