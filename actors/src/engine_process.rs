@@ -53,7 +53,8 @@ pub struct WorkerStatus {
     pub running: usize,
 }
 
-/// The keeper of engines does not answer within its deadline.
+/// The keeper of engines does not answer within its deadline. What it was told may be heard yet, or be lost: it may be
+/// said again, which changes nothing if it was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the keeper of engines does not answer")]
 pub struct Away;
