@@ -5,8 +5,8 @@
 //! barrier until the system notices, some tens of milliseconds later. After a pause of 0.3 s a short answer of a small
 //! model then took 72 ms, and each thread slept 350 times; apart it takes 47 ms.
 //!
-//! Cores are dealt out like cards. Where some are faster they are numbered together, so every thread has one of them,
-//! and the system chooses which of a thread's cores it runs on.
+//! Cores are dealt out like cards. Where some are faster they are numbered together, so each thread has about as many
+//! of them as any other, and the system chooses which of a thread's cores it runs on.
 
 /// Processors that a thread may run on.
 #[derive(Clone, Copy)]
